@@ -1,0 +1,515 @@
+"""
+Every public error, each owning its sentence.
+
+A call site passes facts, the class words them: what was expected, what came, where, and what to do. The facts stay readable as
+attributes, and an error survives pickling and the wire because it is rebuilt from its facts.
+
+Standard library only, and old syntax where it must: worker processes of other interpreters (3.9 and up) load this file too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple, Type
+
+
+class DspexError(Exception):
+    """
+    The root of everything dspex raises on purpose.
+
+    Attributes:
+        applied: whether the operation took effect. ``False``: it never happened. ``True``: it happened, and what failed came after.
+            ``None``: unknown, as when a worker dies in the middle of a call.
+        facts: what the sentence is made of, by name. The error is rebuilt from them on the other side of a process.
+
+    """
+
+    applied: Optional[bool] = False
+
+    def __init__(self, sentence: str = "", **facts: Any) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.facts: Dict[str, Any] = facts
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return _rebuild, (type(self), self.facts, self.sentence, self.applied)
+
+
+def _rebuild(cls: Type[DspexError], facts: Dict[str, Any], sentence: str, applied: Optional[bool]) -> DspexError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, sentence)
+    error.sentence = sentence
+    error.facts = dict(facts)
+    error.applied = applied
+    for name, value in facts.items():
+        setattr(error, name, value)
+
+    return error
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, names))) or "none"
+
+
+# --- variables -------------------------------------------------------------------------------------------------------------------
+
+
+class VariableNotFound(DspexError, KeyError):
+    """An identifier (a name, an id or a `Var`) that the context has no variable for. ``get(v, default)`` is the lenient form."""
+
+    def __init__(self, variable: str, *, known: Iterable[str] = (), context: str = "") -> None:
+        some = sorted(known)[:8]
+        where = f" in context {context!r}" if context else ""
+        hint = f" Known: {', '.join(some)}." if some else ""
+        super().__init__(
+            f"No variable {variable!r}{where}.{hint} Define it with variables.define(), or pass a default to get().",
+            variable=variable,
+        )
+        self.variable = variable
+
+
+class VariableExists(DspexError, ValueError):
+    """`define` was given a name (or a live id) that is taken. ``exist_ok=True`` and `ensure` accept an equal definition."""
+
+    def __init__(self, variable: str, *, reason: str = "a variable of this name exists") -> None:
+        super().__init__(
+            f"Can't define {variable!r}: {reason}. Use ensure() or exist_ok=True to keep the existing one.",
+            variable=variable,
+            reason=reason,
+        )
+        self.variable = variable
+        self.reason = reason
+
+
+class DefinitionMismatch(DspexError, TypeError):
+    """A `Var` or a definition that differs in type or constraints from the variable that exists under its name."""
+
+    def __init__(self, variable: str, *, expected: str, got: str) -> None:
+        super().__init__(
+            f"Variable {variable!r} is defined as {expected}, and was declared as {got}. "
+            "One name has one definition: use the same Var on both sides, or another name.",
+            variable=variable,
+            expected=expected,
+            got=got,
+        )
+        self.variable = variable
+        self.expected = expected
+        self.got = got
+
+
+class InvalidValue(DspexError, ValueError):
+    """A value that doesn't fit its variable's type or constraints. The stored value is unchanged."""
+
+    def __init__(self, variable: str, *, expected: str, got: str, path: str = "") -> None:
+        where = f" at {path}" if path else ""
+        super().__init__(
+            f"Variable {variable!r}{where}: expected {expected}, got {got}.",
+            variable=variable,
+            expected=expected,
+            got=got,
+            path=path,
+        )
+        self.variable = variable
+        self.expected = expected
+        self.got = got
+        self.path = path
+
+
+class InvalidDefinition(DspexError, ValueError):
+    """A definition that can't be: an unknown type or constraint, one the type has no use for, ``min > max``, an initial value that doesn't fit."""
+
+    def __init__(self, variable: str, *, problem: str, hint: str = "") -> None:
+        super().__init__(f"Variable {variable!r}: {problem}.{' ' + hint if hint else ''}", variable=variable, problem=problem, hint=hint)
+        self.variable = variable
+        self.problem = problem
+        self.hint = hint
+
+
+class VersionConflict(DspexError, ValueError):
+    """`set` with ``expected_version`` found another version. Read again, decide again."""
+
+    def __init__(self, variable: str, *, expected: int, actual: int) -> None:
+        super().__init__(
+            f"Variable {variable!r} is at version {actual}, not {expected}: somebody wrote it meanwhile. Read it again and decide anew.",
+            variable=variable,
+            expected=expected,
+            actual=actual,
+        )
+        self.variable = variable
+        self.expected = expected
+        self.actual = actual
+
+
+class BatchError(DspexError, ValueError):
+    """
+    ``set_many(atomic=False)`` could not set everything.
+
+    Attributes:
+        versions: the new version of each variable that was set, by name.
+        errors: the error of each that was not, by name.
+
+    """
+
+    applied = None
+
+    def __init__(self, *, versions: Mapping[str, int], errors: Mapping[str, DspexError]) -> None:
+        first = next(iter(errors.values()), None)
+        super().__init__(
+            f"{len(versions)} of {len(versions) + len(errors)} variables were set. Not set: {_listed(errors)}. First: {first}",
+            versions=dict(versions),
+            errors=dict(errors),
+        )
+        self.versions: Dict[str, int] = dict(versions)
+        self.errors: Dict[str, DspexError] = dict(errors)
+        self.applied = bool(versions)
+
+
+class InvalidSnapshot(DspexError, ValueError):
+    """A snapshot that is malformed, of a version this library doesn't read, or not a snapshot at all."""
+
+    def __init__(self, *, problem: str, path: str = "") -> None:
+        where = f" at {path}" if path else ""
+        super().__init__(f"Not a usable snapshot{where}: {problem}.", problem=problem, path=path)
+        self.problem = problem
+        self.path = path
+
+
+# --- contexts --------------------------------------------------------------------------------------------------------------------
+
+
+class ContextClosed(DspexError, RuntimeError):
+    """An operation on a context that is stopping or has stopped, or was never started."""
+
+    def __init__(self, context: str, *, status: str = "closed", hint: str = "") -> None:
+        super().__init__(f"Context {context!r} is {status}.{' ' + hint if hint else ''}", context=context, status=status, hint=hint)
+        self.context = context
+        self.status = status
+        self.hint = hint
+
+
+class ContextCrashed(DspexError, RuntimeError):
+    """The context's backend failed in a way that is no refusal. The cause is chained; `applied` says what is known of the operation."""
+
+    def __init__(self, context: str, *, operation: str = "", applied: Optional[bool] = None) -> None:
+        during = f" while serving {operation!r}" if operation else ""
+        super().__init__(f"Context {context!r} crashed{during}.", context=context, operation=operation)
+        self.context = context
+        self.operation = operation
+        self.applied = applied
+
+
+class ContextExpired(ContextClosed):
+    """The context was unused for longer than its ``ttl`` and has closed (the seed's ``session_expired``)."""
+
+    def __init__(self, context: str, *, ttl: float) -> None:
+        DspexError.__init__(self, f"Context {context!r} was unused for more than its ttl of {ttl:g} s and has expired. Open a new one.")
+        self.facts = {"context": context, "ttl": ttl}
+        self.context = context
+        self.status = "expired"
+        self.hint = ""
+        self.ttl = ttl
+
+
+class WrongThread(DspexError, RuntimeError):
+    """A context was used from a thread, or an event loop, that isn't its own."""
+
+    def __init__(self, context: str) -> None:
+        super().__init__(
+            f"Context {context!r} was used from another thread or event loop than the one it runs in. "
+            "From a thread use anyio.from_thread.run(), and give each event loop a context of its own.",
+            context=context,
+        )
+        self.context = context
+
+
+class CallCycle(DspexError, RuntimeError):
+    """Waiting here would wait for itself. *chain* has who waits for whom, outermost first."""
+
+    def __init__(self, *, chain: Iterable[str], problem: str) -> None:
+        links = list(chain)
+        super().__init__(f"{problem} The chain: {' -> '.join(links) or 'empty'}.", chain=links, problem=problem)
+        self.chain = links
+        self.problem = problem
+
+
+class NameTaken(DspexError, ValueError):
+    """A name that another live context of this event loop run holds."""
+
+    def __init__(self, name: str, *, holder: str) -> None:
+        super().__init__(f"The name {name!r} is held by {holder}. Stop that one first, or choose another name.", name=name, holder=holder)
+        self.name = name
+        self.holder = holder
+
+
+class NameNotFound(DspexError, KeyError):
+    """`whereis` found nobody of this name in this event loop run."""
+
+    def __init__(self, name: str, *, known: Iterable[str] = ()) -> None:
+        super().__init__(f"No context is named {name!r} here. Named: {_listed(known)}.", name=name)
+        self.name = name
+
+
+# --- backends and the switch -----------------------------------------------------------------------------------------------------
+
+
+class InvalidBackend(DspexError, TypeError):
+    """What was given as ``backend=`` doesn't fulfil the contract of `dspex.abc`. Names everything that is missing."""
+
+    def __init__(self, backend: str, *, problems: Iterable[str]) -> None:
+        found = list(problems)
+        super().__init__(
+            f"{backend} can't be a state backend: {'; '.join(found)}. See dspex.abc.StateBackend and SyncStateBackend.",
+            backend=backend,
+            problems=found,
+        )
+        self.backend = backend
+        self.problems = found
+
+
+class BackendInitError(DspexError, RuntimeError):
+    """A backend failed to open. The cause is chained; nothing is left running."""
+
+    def __init__(self, backend: str, *, problem: str) -> None:
+        super().__init__(f"The backend {backend} failed to open: {problem}", backend=backend, problem=problem)
+        self.backend = backend
+        self.problem = problem
+
+
+class BackendSwitchError(DspexError, RuntimeError):
+    """
+    The switch failed before its commit: the old backend still serves, whole.
+
+    Attributes:
+        step: the step that failed: ``"export"``, ``"open"``, ``"stage"``, ``"verify"`` or ``"commit"``.
+
+    """
+
+    def __init__(self, context: str, *, step: str, problem: str) -> None:
+        super().__init__(
+            f"Context {context!r} could not switch its backend: the step {step!r} failed: {problem} "
+            "It goes on with the old backend, nothing is lost.",
+            context=context,
+            step=step,
+            problem=problem,
+        )
+        self.context = context
+        self.step = step
+        self.problem = problem
+
+
+class NotBridgeable(BackendSwitchError, TypeError):
+    """Values that have no form outside this process. *variables* maps each name to the reason."""
+
+    def __init__(self, context: str, *, variables: Mapping[str, str]) -> None:
+        found = dict(variables)
+        told = "; ".join(f"{name!r}: {why}" for name, why in found.items())
+        BackendSwitchError.__init__(self, context, step="export", problem=f"{len(found)} of its variables can't leave this process: {told}.")
+        self.facts = {"context": context, "variables": found}
+        self.variables = found
+
+
+class SessionTaken(DspexError, RuntimeError):
+    """The session is held by another live context, or exists where a new one was to be made."""
+
+    def __init__(self, session: str, *, holder: str) -> None:
+        super().__init__(f"Session {session!r} is taken: {holder}. A session has one context at a time.", session=session, holder=holder)
+        self.session = session
+        self.holder = holder
+
+
+class SessionNotFound(DspexError, KeyError):
+    """A session was to be resumed that the store doesn't have, or has no longer."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__(f"The store has no session {session!r}: it never was, was dropped, or outlived its ttl. Open a new one.", session=session)
+        self.session = session
+
+
+class FenceLost(DspexError, RuntimeError):
+    """The store gave the session's lease to somebody else: what this holder writes is refused."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__(f"The lease on session {session!r} was lost to another holder; writes are refused.", session=session)
+        self.session = session
+
+
+# --- programs and workers --------------------------------------------------------------------------------------------------------
+
+
+class ProgramNotFound(DspexError, KeyError):
+    """No program of this id is registered with the context."""
+
+    def __init__(self, program: str, *, known: Iterable[str] = ()) -> None:
+        super().__init__(f"No program {program!r} is registered. Registered: {_listed(known)}.", program=program)
+        self.program = program
+
+
+class ProgramExists(DspexError, ValueError):
+    """Another program is registered under this id. An equal one would have been fine."""
+
+    def __init__(self, program: str, *, existing: str) -> None:
+        super().__init__(
+            f"A different program is registered as {program!r}: {existing}. Unregister it first, or use another id.",
+            program=program,
+            existing=existing,
+        )
+        self.program = program
+        self.existing = existing
+
+
+class InvalidProgram(DspexError, TypeError):
+    """What was given as a program can't be one, or can't be brought to a worker. The sentence says how to make it so."""
+
+    def __init__(self, program: str, *, problem: str, hint: str = "") -> None:
+        super().__init__(f"Program {program!r}: {problem}.{' ' + hint if hint else ''}", program=program, problem=problem, hint=hint)
+        self.program = program
+        self.problem = problem
+        self.hint = hint
+
+
+class InvalidInputs(DspexError, TypeError):
+    """Inputs that don't fit the program's signature. It was not called."""
+
+    def __init__(self, program: str, *, problem: str, signature: str = "") -> None:
+        super().__init__(f"Program {program!r}{signature}: {problem}. Inputs are keyword arguments.", program=program, problem=problem, signature=signature)
+        self.program = program
+        self.problem = problem
+        self.signature = signature
+
+
+class ProgramFailed(DspexError, RuntimeError):
+    """
+    The program raised, in the host or in a worker.
+
+    Attributes:
+        type: the qualified name of what it raised, such as ``"builtins.ValueError"``.
+        message: its text.
+        traceback: the formatted traceback from where it ran.
+        types: the qualified names of the exception's class and all its bases, which `is_a` asks.
+
+    """
+
+    applied = None
+
+    def __init__(self, program: str, *, type: str, message: str, traceback: str = "", types: Iterable[str] = ()) -> None:  # noqa: A002
+        told = f"\n\n{traceback.rstrip()}" if traceback else ""
+        super().__init__(
+            f"Program {program!r} raised {type}: {message}{told}",
+            program=program,
+            type=type,
+            message=message,
+            traceback=traceback,
+            types=list(types),
+        )
+        self.program = program
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+        self.types = list(types)
+
+    def is_a(self, name: str) -> bool:
+        """Whether what was raised is of the class *name* or of one derived from it: ``"ValueError"`` or ``"package.module.Class"``."""
+        return any(known == name or known.rpartition(".")[2] == name for known in (self.type, *self.types))
+
+
+class WorkerDied(DspexError, RuntimeError):
+    """
+    The worker process ended while the call was in it.
+
+    Attributes:
+        pid: its process id.
+        exit_code: its exit code; negative for the signal that ended it.
+        last_words: the last lines it wrote to stderr.
+
+    """
+
+    applied = None
+
+    def __init__(self, *, pid: int, exit_code: Optional[int], ended: str, last_words: str = "") -> None:
+        words = f" Its last words:\n{last_words.rstrip()}" if last_words.strip() else " It said nothing on stderr."
+        super().__init__(f"Worker {pid} {ended}.{words}", pid=pid, exit_code=exit_code, ended=ended, last_words=last_words)
+        self.pid = pid
+        self.exit_code = exit_code
+        self.ended = ended
+        self.last_words = last_words
+
+
+class BridgeClosed(DspexError, RuntimeError):
+    """The bridge is stopping, has stopped or was never opened."""
+
+    def __init__(self, bridge: str = "", *, status: str = "closed") -> None:
+        super().__init__(f"The bridge {bridge or '(unnamed)'} is {status}.", bridge=bridge, status=status)
+        self.bridge = bridge
+        self.status = status
+
+
+class Overloaded(DspexError, RuntimeError):
+    """A bound was reached and the caller asked not to wait (``wait=False``), or the queue itself is full. Nothing was done."""
+
+    def __init__(self, *, what: str, limit: int) -> None:
+        super().__init__(f"{what} is full: its bound of {limit} is reached. Try again later, or raise the bound.", what=what, limit=limit)
+        self.what = what
+        self.limit = limit
+
+
+class CallTimeout(DspexError, TimeoutError):
+    """``timeout=`` passed before the answer came."""
+
+    applied = None
+
+    def __init__(self, *, what: str, seconds: float) -> None:
+        super().__init__(f"{what} did not answer within {seconds:g} s.", what=what, seconds=seconds)
+        self.what = what
+        self.seconds = seconds
+
+
+class CallCancelled(DspexError, RuntimeError):
+    """Raised in a sync program in a worker, at its next use of ``ctx``, once its caller has gone or its deadline has passed."""
+
+    def __init__(self, program: str = "", *, reason: str = "its caller has gone") -> None:
+        super().__init__(f"The call of {program or 'this program'} was cancelled: {reason}.", program=program, reason=reason)
+        self.program = program
+        self.reason = reason
+
+
+class StartFailed(DspexError, RuntimeError):
+    """Something failed to start. The cause is chained; nothing is left running."""
+
+    def __init__(self, what: str, *, problem: str) -> None:
+        super().__init__(f"{what} failed to start: {problem}", what=what, problem=problem)
+        self.what = what
+        self.problem = problem
+
+
+class MissingExtra(DspexError, ImportError):
+    """A feature needs a package that isn't installed, here or in the worker's interpreter."""
+
+    def __init__(self, package: str, *, needed_for: str, install: str, where: str = "this interpreter") -> None:
+        super().__init__(f"{needed_for} needs the package {package!r}, which {where} can't import. Install it there with: {install}")
+        self.facts = {"package": package, "needed_for": needed_for, "install": install, "where": where}
+        self.package = package
+        self.needed_for = needed_for
+        self.install = install
+        self.where = where
+
+
+# --- the wire --------------------------------------------------------------------------------------------------------------------
+
+
+class ProtocolError(DspexError, RuntimeError):
+    """Something on the wire that the protocol doesn't allow."""
+
+    def __init__(self, problem: str, *, code: str = "protocol") -> None:
+        super().__init__(problem, problem=problem, code=code)
+        self.problem = problem
+        self.code = code
+
+
+class LocalProtocolError(ProtocolError):
+    """This side tried to send what it may not: a bug here."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side sent what it may not: its connection is closed, nothing else is touched."""

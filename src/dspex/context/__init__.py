@@ -1,0 +1,16 @@
+"""
+The context: its handle, the entry with gate and mailbox, the owner's life, and the switch.
+
+An operation goes from `Variables` straight to the backend while the gate is open, else through the mailbox to the owner. `Context` is what
+a user holds; `Life` is one run of the owner; `Switch` is the table by which the state moves.
+"""
+
+from ._handle import Context as Context
+from ._handle import whereis as whereis
+from ._status import BackendInfo as BackendInfo
+from ._status import CloseReason as CloseReason
+from ._status import ContextStatistics as ContextStatistics
+from ._status import Status as Status
+from ._status import SwitchReport as SwitchReport
+from ._variables import Variables as Variables
+from ._watch import Watch as Watch

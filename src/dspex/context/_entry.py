@@ -1,0 +1,362 @@
+"""
+The way in: everybody's operations come through here, and only the owner's turn touches the state.
+
+An operation is delivered **directly**, in the caller's own step, while the gate is open; else it goes through the mailbox to the owner.
+
+*The gate* is one integer, tested once. Above zero it is open, and says how many more operations may be delivered directly before one has
+to let other tasks run. At zero or below nobody gets in directly: the context isn't running, or something is pending (queued, waiting for room, in
+service), or the budget is spent. The slow path finds out which. Whoever begins a switch, a crash, a stop or an expiry closes it in that same step.
+
+The yield of a spent budget comes before a delivery, never after it, and the gate is tested again after the yield: a caller that was
+cancelled in it has done nothing. A direct delivery itself is no checkpoint.
+
+*Order.* While the ledger of the mailbox holds anything the gate is closed, so a direct delivery can't overtake a queued operation.
+"""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from collections.abc import Callable, Sequence
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from .._exceptions import CallTimeout, ContextClosed, ContextCrashed, ContextExpired, DspexError, WrongThread
+from ..abc import SyncStateBackend
+from ..state import AsyncBridgedState, BridgedState, LocalState
+from ..worker.host.port import GateClosed
+from ._mailbox import QUEUED, TAKEN, WITHDRAWN, Mailbox, Request
+from ._status import SERVING, Status
+from ._watch import Hub
+
+if TYPE_CHECKING:
+    from ..abc import StateBackend
+    from ..variables import Cell
+
+# Direct deliveries between two yields: at 0.2 us each they hold the loop for a fifth of a millisecond.
+BUDGET = 1000
+# Served in one go by the owner before it lets others run.
+BURST = 64
+
+NO_CELLS: dict[Any, Cell] = {}
+
+
+class Refused(Exception):
+    """Internal: carries what a caller's own function raised past the backend, which must not take it for its own failure."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Entry:
+    """The gate, direct delivery, and the way through the mailbox, of one context."""
+
+    __slots__ = (
+        "_budgeted",
+        "_queued",
+        "backend",
+        "beyond",
+        "cells",
+        "context_id",
+        "crash_error",
+        "gate",
+        "hub",
+        "inflight",
+        "mailbox",
+        "on_crash",
+        "status",
+        "synchronous",
+        "thread",
+        "ttl",
+    )
+
+    def __init__(self, context_id: str, mailbox_size: int) -> None:
+        self.gate = 0
+        self.thread = 0
+        self.cells: dict[Any, Cell] = NO_CELLS
+        self.context_id = context_id
+        self.status = Status.NEW
+        self.backend: SyncStateBackend | StateBackend | None = None
+        self.synchronous = False
+        self.beyond: Callable[[Cell, Any], int] | None = None
+        self.mailbox = Mailbox(mailbox_size)
+        self.hub: Hub | None = None
+        self.crash_error: BaseException | None = None
+        self.on_crash: Callable[[], None] | None = None
+        self.inflight: Callable[[], bool] | None = None
+        self.ttl = 0.0
+        self._budgeted = 0
+        self._queued = 0
+
+    # --- the gate ----------------------------------------------------------------------------------------------------------------
+
+    def close_gate(self) -> None:
+        """No direct delivery from this step on."""
+        self._budgeted -= self.gate
+        self.gate = 0
+
+    def open_gate(self) -> None:
+        """Opens it, if the context runs on a synchronous backend and nothing is pending."""
+        if self.gate == 0 and self.status is Status.RUNNING and self.synchronous and not self.mailbox.ledger:
+            self.gate = BUDGET
+            self._budgeted += BUDGET
+
+    def reopen(self) -> bool:
+        """Opens it if it can be; whether it is open."""
+        self.open_gate()
+        return self.gate > 0
+
+    def install(self, backend: Any) -> None:
+        """Makes *backend* the one that serves. A plain step."""
+        kind = type(backend)
+        self.backend = backend
+        self.synchronous = isinstance(backend, SyncStateBackend)
+        # A class derived from ours may do more in its methods than ours do: it is asked by them.
+        self.cells = backend.cells if kind in (LocalState, BridgedState, AsyncBridgedState) else NO_CELLS
+        self.arrange()
+
+    def arrange(self) -> None:
+        """What a direct `set` has to do beyond writing the cell: nothing on a local backend that nobody watches."""
+        write = self.backend.write if type(self.backend) is BridgedState else None
+        self.beyond = None if write is None and self.hub is None else self._beyond
+
+    def _beyond(self, cell: Cell, value: Any) -> int:
+        """A direct `set` of an admitted value, where the backend persists it, or somebody watches."""
+        backend = self.backend
+        if type(backend) is not BridgedState:
+            version = write_in_place(cell, value)
+        else:
+            try:
+                version = backend.write(cell, value)
+            except DspexError:
+                raise
+            except Exception as error:
+                raise self.crash(error, "set") from error
+
+        if self.hub is not None:
+            self.hub.mark("set", cell.name)
+
+        return version
+
+    @property
+    def operations(self) -> int:
+        """Operations taken so far: the budget spent, and what the owner served."""
+        return self._budgeted - self.gate + self._queued
+
+    @property
+    def queued(self) -> int:
+        """Of these, the ones that went through the mailbox."""
+        return self._queued
+
+    # --- operations --------------------------------------------------------------------------------------------------------------
+
+    async def operate(self, name: str, *args: Any) -> Any:
+        """
+        One operation of the backend, by its method's name: directly if the gate is open, else through the mailbox.
+
+        Raises:
+            ContextClosed: the context isn't running.
+            ContextCrashed: the backend failed; see its `applied`.
+            WrongThread: the caller is not on the context's thread.
+
+        """
+        if self.gate == 0:
+            await self._wait_for_budget()
+
+        if self.gate > 0 and get_ident() == self.thread:
+            self.gate -= 1
+            return self.deliver(name, args)
+
+        return await self.enqueue(name, *args)
+
+    def operate_nowait(self, name: str, args: Sequence[Any]) -> Any:
+        """
+        The same for a caller that may not wait, such as the reader of a worker's socket: its own reads are its yields.
+
+        Raises:
+            GateClosed: it would have to queue.
+
+        """
+        if self.gate <= 0 and not self.reopen():
+            raise GateClosed
+
+        self.gate -= 1
+        return self.deliver(name, args)
+
+    async def enqueue(self, name: str, *args: Any) -> Any:
+        """An operation through the mailbox, in order with all others. Cancelled or out of time before the owner takes it, it never happens."""
+        self.admit()
+        request = Request(name, args, deadline=anyio.current_effective_deadline())
+        self.close_gate()
+        try:
+            await self.mailbox.ask(request)
+        finally:
+            if request.state == WITHDRAWN:
+                self.open_gate()
+
+        if request.state == WITHDRAWN:
+            await self.out_of_time(name)
+
+        if request.error is not None:
+            raise request.error
+
+        return request.result
+
+    def accept(self, request: Request) -> None:
+        """Takes in a request whose answer goes to its callback."""
+        self.mailbox.accept(request)
+        self.close_gate()
+
+    def admit(self) -> None:
+        """
+        Whether a newcomer is let in.
+
+        Raises:
+            ContextClosed: it isn't running (`ContextCrashed`, `ContextExpired` where that is why).
+            WrongThread: it comes from another thread.
+
+        """
+        if self.status not in SERVING and not (self.status is Status.STOPPING and self.inflight is not None and self.inflight()):
+            raise self.refusal()
+
+        if get_ident() != self.thread:
+            raise WrongThread(self.context_id)
+
+    def refusal(self, request: Request | None = None) -> DspexError:
+        """The error for one who comes too late, or whose request is left over."""
+        if self.status is Status.CRASHED:
+            error = ContextCrashed(self.context_id, operation=request.name if request else "", applied=False)
+            if request is not None and request.state == TAKEN:
+                error.applied = None
+
+            error.__cause__ = self.crash_error
+            return error
+
+        if self.status is Status.EXPIRED:
+            return ContextExpired(self.context_id, ttl=self.ttl)
+
+        hint = "Start it with 'async with' or 'await Context.start()'." if self.status is Status.NEW else ""
+        return ContextClosed(self.context_id, status="not started" if self.status is Status.NEW else self.status.value, hint=hint)
+
+    # --- the owner's turn --------------------------------------------------------------------------------------------------------
+
+    def deliver(self, name: str, args: Sequence[Any]) -> Any:
+        hub = self.hub
+        try:
+            if hub is None:
+                return getattr(self.backend, name)(*args)
+
+            return hub.observe(name, args, getattr(self.backend, name))
+        except DspexError:
+            raise
+        except Refused as refused:
+            raise refused.error from None
+        except Exception as error:
+            raise self.crash(error, name) from error
+
+    async def serve(self) -> None:
+        """The owner: serves the mailbox, in order, until it is closed."""
+        try:
+            while True:
+                request: Request | None = await self.mailbox.receive()
+                for _ in range(BURST):
+                    if request is None:
+                        break
+
+                    await self._serve(request)
+                    request = self.mailbox.receive_nowait()
+        except anyio.EndOfStream:
+            return
+
+    async def _serve(self, request: Request) -> None:
+        if request.state != QUEUED:
+            return
+
+        if request.deadline <= anyio.current_time():
+            self.mailbox.withdraw(request)
+            self.open_gate()
+            return
+
+        request.state = TAKEN
+        self._queued += 1
+        try:
+            result = await self._take(request)
+        except DspexError as error:
+            self.mailbox.answer(request, None, error)
+        except Refused as refused:
+            self.mailbox.answer(request, None, refused.error)
+        except Exception as error:  # noqa: BLE001 - a crash is any exception out of a backend that isn't a refusal
+            self.crash(error, request.name)
+        else:
+            self.mailbox.answer(request, result)
+
+        self.open_gate()
+
+    async def _take(self, request: Request) -> Any:
+        if request.name == "run":
+            function, *args = request.args
+            return await function(request, *args)
+
+        if self.synchronous:
+            return self.deliver(request.name, request.args)
+
+        return await self.deliver_async(request.name, request.args)
+
+    async def deliver_async(self, name: str, args: tuple[Any, ...]) -> Any:
+        hub = self.hub
+        if hub is None:
+            return await getattr(self.backend, name)(*args)
+
+        return await hub.observe_async(name, args, getattr(self.backend, name))
+
+    # --- the end -----------------------------------------------------------------------------------------------------------------
+
+    def crash(self, error: BaseException, operation: str) -> ContextCrashed:
+        """The backend failed in a way that is no refusal: closes the gate, tells all who wait, wakes the owner. Returns the error to raise."""
+        crashed = ContextCrashed(self.context_id, operation=operation, applied=None)
+        crashed.__cause__ = error
+        if self.status not in SERVING and self.status is not Status.STOPPING:
+            return crashed
+
+        self.crash_error = error
+        self.finish(Status.CRASHED)
+        if self.on_crash is not None:
+            self.on_crash()
+
+        return crashed
+
+    def finish(self, status: Status) -> None:
+        """Ends service in this step: the gate closes, the owner is woken, everyone who waits is told why."""
+        self.status = status
+        self.close_gate()
+        self.mailbox.close(self.refusal)
+        if self.hub is not None:
+            self.hub.end(None if status is Status.CLOSED else self.refusal())
+
+    async def _wait_for_budget(self) -> None:
+        if self.synchronous and self.status is Status.RUNNING and not self.mailbox.ledger and get_ident() == self.thread:
+            await checkpoint()
+            self.open_gate()
+
+    async def out_of_time(self, name: str) -> None:
+        # The owner saw the caller's deadline pass before the caller's own scope did. The scope's cancellation is due now.
+        await anyio.sleep(0.05)
+        raise _late(name)
+
+
+def _late(name: str) -> CallTimeout:
+    error = CallTimeout(what=f"The operation {name!r}", seconds=0.0)
+    error.applied = False
+    return error
+
+
+
+def write_in_place(cell: Cell, value: Any) -> int:
+    """The whole of a `set` on a local backend, for a value that the cell's own bounds admit."""
+    cell.value = value
+    cell.updated_ns = time_ns()
+    cell.version += 1
+    return cell.version

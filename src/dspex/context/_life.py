@@ -1,0 +1,296 @@
+"""
+A life: the task that owns the state, the group it lives in, and the scope around the body.
+
+*Inside.* The owner never raises into the group. It records how it ended and cancels the scope around the body, which is opened inside the
+group. On the way out that scope closes first; then the context closes, under a shield; then the group, which has nothing left in it, is
+left empty-handed. So an exception of the body comes out as itself, whatever happens meanwhile, and ours comes out bare when the body has none.
+
+*Shields.* The owner and a private bridge run shielded: a cancelled outer scope reaches the body, and the body's clean-up may still use the
+context. The end of the body is what stops them.
+"""
+
+from __future__ import annotations
+
+import logging
+from _thread import get_ident
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup, TaskStatus
+
+from .._exceptions import BackendInitError, DspexError, SessionNotFound
+from ..abc import SyncStateBackend
+from ..state import bridged_over
+from ._mailbox import Request
+from ._status import SERVING, CloseReason, Status
+
+if TYPE_CHECKING:
+    from ..bridge import Bridge
+    from ._handle import Context
+
+# Seconds that calls in flight have to end by themselves when a context stops.
+DRAIN = 5.0
+# Seconds that what was cancelled has to go, and the mailbox to be served when no drain is left.
+SETTLE = 5.0
+
+log = logging.getLogger(__name__)
+
+
+async def _nothing(request: Request) -> None:
+    """A request that marks a place in the mailbox."""
+
+
+class Life:
+    """From entering the block to leaving it."""
+
+    __slots__ = ("_body", "_bridge", "_bridge_task", "_closed", "_closing", "_context", "_group", "_owner", "_owner_scope")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._group: TaskGroup = anyio.create_task_group()
+        self._body = anyio.CancelScope()
+        self._owner: anyio.TaskHandle[None] | None = None
+        self._owner_scope: anyio.CancelScope | None = None
+        self._bridge: Bridge | None = None
+        self._bridge_task: anyio.TaskHandle[None] | None = None
+        self._closing = False
+        self._closed: anyio.Event | None = None
+
+    # --- the block ---------------------------------------------------------------------------------------------------------------
+
+    async def begin(self) -> None:
+        """Enters: opens the backend, starts the owner, defines and registers what the context is to begin with."""
+        context = self._context
+        entry = context.variables
+        entry.thread = get_ident()
+        entry.on_crash = self._body.cancel
+        context.reserve()
+        entry.status = Status.STARTING
+        await self._group.__aenter__()
+        self._body.__enter__()
+        try:
+            await self._open()
+            await context.furnish()
+        except BaseException as error:
+            await self.end(type(error), error, error.__traceback__)
+            raise
+
+        context.publish()
+
+    async def end(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Leaves. What the body raised goes on as it is; ours is raised where the body has nothing of its own."""
+        ended_by_us = self._body.__exit__(kind, error, traceback)
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._close(DRAIN if error is None else 0.0)
+        finally:
+            self._group.cancel_scope.shield = True
+            self._group.cancel_scope.cancel()
+            await self._group.__aexit__(None, None, None)
+
+        if self._context.status is Status.CRASHED and (ended_by_us or error is None):
+            raise self._context.variables.refusal()
+
+    # --- opening -----------------------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        context = self._context
+        spec = context.spec
+        backend: Any = None
+        try:
+            backend = await self._resumed()
+            if backend is None:
+                store = (await context.open_bridge()).store if spec.kind == "bridged" else None
+                backend = spec.make(store, holder=context.id)
+                await self._open_backend(backend)
+        except DspexError:
+            raise
+        except Exception as error:
+            raise BackendInitError(spec.name, problem=f"{type(error).__name__}: {error}") from error
+
+        context.install(backend)
+        context.variables.status = Status.RUNNING
+        self._owner = self._group.start_soon(self._own, name=f"dspex owner of {context.name or context.id}")
+        context.variables.open_gate()
+
+    async def _resumed(self) -> Any:
+        """The backend of a session that the given bridge's store knows already; None if there is none."""
+        context = self._context
+        if context.spec.kind == "custom" or not context.may_resume:
+            return None
+
+        backend = bridged_over((await context.open_bridge()).store, holder=context.id, mode="resume")
+        try:
+            await self._open_backend(backend, fresh=False)
+        except SessionNotFound:
+            return None
+
+        context.resumed = True
+        return backend
+
+    async def _open_backend(self, backend: Any, *, fresh: bool = True) -> None:
+        context = self._context
+        existing = context.existing if fresh else None
+        if not isinstance(backend, SyncStateBackend):
+            await backend.open(context.id, ttl=context.ttl, existing=existing)
+        elif not existing:
+            backend.open(context.id, ttl=context.ttl)
+        else:
+            for _ in backend.open_in_slices(context.id, ttl=context.ttl, existing=existing):
+                await anyio.lowlevel.checkpoint()
+
+    async def _own(self) -> None:
+        entry = self._context.variables
+        try:
+            with anyio.CancelScope(shield=True) as self._owner_scope:
+                await entry.serve()
+        except Exception as error:  # noqa: BLE001 - the owner never raises into the group
+            entry.crash(error, "the owner itself")
+        except BaseException as error:
+            # Cancelled by somebody who isn't of the tree: that is a crash, and goes on.
+            if not self._closing:
+                entry.crash(error, "the owner itself")
+
+            raise
+
+    def expire_when_idle(self, ttl: float) -> None:
+        """Watches for use in eighths of *ttl*, so that a use costs nothing and expiry is at most a quarter late."""
+        self._group.start_soon(self._watch_use, ttl, name=f"dspex ttl of {self._context.id}")
+
+    async def _watch_use(self, ttl: float) -> None:
+        context = self._context
+        seen, since = context.uses, anyio.current_time()
+        while context.status in SERVING:
+            await anyio.sleep(ttl / 8)
+            now = anyio.current_time()
+            if context.uses != seen or context.in_use:
+                seen, since = context.uses, now
+            elif now - since >= ttl:
+                context.variables.finish(Status.EXPIRED)
+                context.release_host()
+                with anyio.CancelScope(shield=True):
+                    await self._close(0.0)
+
+    # --- a private bridge --------------------------------------------------------------------------------------------------------
+
+    async def open_private_bridge(self) -> Bridge:
+        """A bridge of this context's own, in a task of this group."""
+        if self._bridge is None:
+            from ..bridge import Bridge
+
+            bridge = Bridge(name=f"bridge of {self._context.id}")
+            self._bridge_task = await self._group.start(self._hold_bridge, bridge, return_handle=True)
+            self._bridge = bridge
+
+        return self._bridge
+
+    async def _hold_bridge(self, bridge: Bridge, *, task_status: TaskStatus[None]) -> None:
+        with anyio.CancelScope(shield=True):
+            await bridge.serve(task_status=task_status)
+
+    async def close_private_bridge(self) -> None:
+        """Closes it, if there is one, and waits until its task has gone."""
+        bridge, task = self._bridge, self._bridge_task
+        self._bridge = self._bridge_task = None
+        if bridge is not None and task is not None:
+            await bridge.stop()
+            await task.wait()
+
+    # --- closing -----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> anyio.Event:
+        """Set once everything of this life is gone."""
+        if self._closed is None:
+            self._closed = anyio.Event()
+            if self._context.close_reason is not None:
+                self._closed.set()
+
+        return self._closed
+
+    async def stop(self) -> None:
+        """Closes the context while its block goes on."""
+        if not self._closing:
+            self._group.start_soon(self._close_shielded, name=f"dspex stop of {self._context.id}")
+
+        await self.closed.wait()
+
+    async def _close_shielded(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._close(DRAIN)
+
+    async def _close(self, grace: float) -> None:
+        if self._closing:
+            await self.closed.wait()
+            return
+
+        self._closing = True
+        context = self._context
+        try:
+            await self._drain(grace)
+            await self._end_owner()
+            await self._close_backend()
+            await self.close_private_bridge()
+        finally:
+            context.release()
+            context.close_reason = CloseReason(context.status, context.variables.crash_error)
+            if self._closed is not None:
+                self._closed.set()
+
+    async def _drain(self, grace: float) -> None:
+        """Newcomers are refused; calls have *grace* seconds, then are cancelled and told; then the mailbox is served."""
+        context = self._context
+        entry = context.variables
+        if entry.status in SERVING:
+            entry.close_gate()
+            entry.status = Status.STOPPING
+
+        deadline = anyio.current_time() + grace
+        calls = context.calls
+        if calls:
+            if entry.status is Status.STOPPING:
+                with anyio.move_on_at(deadline):
+                    await calls.wait_idle()
+
+            calls.cancel(entry.refusal())
+            with anyio.move_on_after(SETTLE):
+                await calls.wait_idle()
+
+        if entry.status is Status.STOPPING:
+            if entry.mailbox.ledger:
+                with anyio.move_on_at(max(deadline, anyio.current_time() + SETTLE)):
+                    await entry.mailbox.ask(Request("run", (_nothing,)))
+
+            entry.finish(Status.CLOSED)
+        elif entry.status is Status.STARTING:
+            entry.finish(Status.CLOSED)
+
+    async def _end_owner(self) -> None:
+        """The mailbox is closed, which ends the owner; one that is held up in its backend is cancelled."""
+        if self._owner is None:
+            return
+
+        with anyio.move_on_after(SETTLE):
+            await self._owner.wait()
+            return
+
+        if self._owner_scope is not None:
+            self._owner_scope.cancel()
+
+        await self._owner.wait()
+
+    async def _close_backend(self) -> None:
+        context = self._context
+        backend: Any = context.variables.backend
+        if backend is None:
+            return
+
+        try:
+            closing = backend.close(drop=not context.keeps_session)
+            if closing is not None:
+                await closing
+        except Exception:
+            log.exception("context %r: closing its backend failed", context.id)
+

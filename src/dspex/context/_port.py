@@ -1,0 +1,123 @@
+"""
+Where the door delivers what a worker asks: the same entry as everyone else's.
+
+What comes is data. A value for a typed variable is restored by the type that the variable was declared with; no class is looked up by a
+name that a worker wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import fields
+
+from ..variables import Definition, Variable
+from ..worker.host.port import Answer, GateClosed
+from ._mailbox import Request
+from ._status import Status
+
+if TYPE_CHECKING:
+    from ._variables import Variables
+
+_ALIVE = frozenset({Status.RUNNING, Status.SWITCHING, Status.STOPPING})
+_SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
+_TOLD = tuple(field.name for field in fields(Variable) if field.name != "definition")
+
+
+class ContextPort:
+    """The operations of one context, for its workers. Everything here is a plain step on the loop's thread."""
+
+    __slots__ = ("_entry", "context_id")
+
+    def __init__(self, entry: Variables) -> None:
+        self._entry = entry
+        self.context_id = entry.context_id
+
+    def operate_nowait(self, name: str, args: Sequence[Any]) -> Any:
+        """
+        Serves one operation in this step.
+
+        Raises:
+            GateClosed: it would have to queue.
+            DspexError: it was refused.
+
+        """
+        entry = self._entry
+        if name == "list" or (entry.gate <= 0 and not entry.reopen()):
+            raise GateClosed
+
+        entry.gate -= 1
+        ready = _PREPARED.get(name)
+        result = entry.deliver(name, args if ready is None else ready(entry.definition_of, *args))
+        return told(result) if name == "info" else result
+
+    def post(self, name: str, args: Sequence[Any], answer: Answer) -> None:
+        """Queues one operation, in order. *answer* is called once, possibly right away."""
+        if self._entry.status not in _ALIVE:
+            answer(None, self._entry.refusal())
+            return
+
+        self._entry.accept(Request("run", (self._serve, name, tuple(args)), callback=answer))
+
+    async def _serve(self, request: Request, name: str, args: tuple[Any, ...]) -> Any:
+        """In the owner's turn."""
+        entry = self._entry
+        if name == "list":
+            return [told(variable) async for page in entry.pages() for variable in page]
+
+        ready = _PREPARED.get(name)
+        if entry.synchronous:
+            result = entry.deliver(name, args if ready is None else ready(entry.definition_of, *args))
+        else:
+            result = await entry.deliver_async(name, args if ready is None else await _prepared(entry, name, args))
+
+        return told(result) if name == "info" else result
+
+
+def told(variable: Variable) -> dict[str, Any]:
+    """A variable's facts as plain data."""
+    facts = {name: getattr(variable, name) for name in _TOLD}
+    facts["constraints"] = dict(variable.constraints)
+    facts["metadata"] = dict(variable.metadata)
+    return facts
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------------------
+
+DefinitionOf = Callable[[Any], Definition]
+
+
+def _restored(definition_of: DefinitionOf, key: str, value: Any) -> Any:
+    # A scalar is what it is, and the backend checks it. Anything else may hold instances of classes that only the declared type knows.
+    return value if type(value) in _SCALARS else definition_of(key).restore(value)
+
+
+def _set(definition_of: DefinitionOf, key: str, value: Any, metadata: Any = None, expected_version: int | None = None) -> tuple[Any, ...]:
+    return key, _restored(definition_of, key, value), metadata, expected_version
+
+
+def _set_many(
+    definition_of: DefinitionOf, updates: Mapping[str, Any], metadata: Any = None, atomic: bool | None = None
+) -> tuple[Any, ...]:
+    return {key: _restored(definition_of, key, value) for key, value in updates.items()}, metadata, atomic is not False
+
+
+def _define(definition_of: DefinitionOf, definition: Mapping[str, Any], value: Any) -> tuple[Any, ...]:
+    made = Definition.unpack(definition)
+    return made, made.restore(value)
+
+
+_PREPARED: dict[str, Callable[..., tuple[Any, ...]]] = {"set": _set, "set_many": _set_many, "define": _define}
+
+
+async def _prepared(entry: Variables, name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same where a definition can only be had by awaiting the backend."""
+    keys: list[Any] = [args[0]] if name == "set" else list(args[0]) if name == "set_many" else []
+    backend: Any = entry.backend
+    known: dict[Any, Definition] = {}
+    for key in keys:
+        info: Awaitable[Variable] = backend.info(key)
+        known[key] = (await info).definition
+
+    return _PREPARED[name](known.__getitem__, *args)

@@ -1,0 +1,84 @@
+"""
+The programs of one context: registering one switches the context if the program needs the bridge, and imports it in a worker first.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from .._exceptions import ProgramExists, ProgramNotFound
+from ..programs import Bound, ProgramSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._handle import Context
+
+
+class Programs:
+    """By id. An id is reserved while its program is on its way."""
+
+    __slots__ = ("_bound", "_coming", "_context", "view")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._bound: dict[str, Bound] = {}
+        self._coming: dict[str, ProgramSpec] = {}
+        self.view: Mapping[str, Bound] = MappingProxyType(self._bound)
+
+    @property
+    def begun(self) -> int:
+        """Calls begun, over all programs registered now."""
+        return sum(bound.info.calls for bound in self._bound.values())
+
+    async def register(self, program_id: str, program: Any, *, pool: str, idempotent: bool) -> Bound:
+        """See `Context.register_program`."""
+        context = self._context
+        context.variables.admit()
+        spec = ProgramSpec.make(program_id, program, pool=pool, idempotent=idempotent)
+        existing = self._existing(spec)
+        if existing is not None:
+            return existing
+
+        self._coming[program_id] = spec
+        try:
+            if spec.requires_bridge:
+                await context.ensure_bridged()
+
+            bound = await Bound.open(context, spec)
+        finally:
+            del self._coming[program_id]
+
+        self._bound[program_id] = bound
+        return bound
+
+    def _existing(self, spec: ProgramSpec) -> Bound | None:
+        bound = self._bound.get(spec.id)
+        other = bound.spec if bound is not None else self._coming.get(spec.id)
+        if other is None:
+            return None
+
+        if bound is None or not other.same_as(spec):
+            raise ProgramExists(spec.id, existing=other.describe() if bound is not None else f"{other.describe()} is being registered")
+
+        return bound
+
+    def unregister(self, program_id: str) -> None:
+        """See `Context.unregister_program`."""
+        self.find(program_id)
+        del self._bound[program_id]
+
+    def find(self, program_id: str) -> Bound:
+        """
+        The program of this id.
+
+        Raises:
+            ProgramNotFound: there is none.
+
+        """
+        bound = self._bound.get(program_id)
+        if bound is None:
+            raise ProgramNotFound(program_id, known=self._bound)
+
+        return bound

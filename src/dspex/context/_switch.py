@@ -1,0 +1,221 @@
+"""
+The switch: a context's whole state moves from the backend it has to a bridged one.
+
+It runs in the owner's turn, as one request among the others: what was accepted before it sees the old backend, what was accepted after
+it the new one, and nothing runs in between. Until the commit the old backend is whole and authoritative, whatever fails. The commit is
+a plain step. What comes after it, the clean-up of the old, can fail without undoing anything.
+
+The table is the whole of it: a step and how it went give the next step.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from enum import Enum
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+
+from .._exceptions import BackendSwitchError, CallTimeout
+from ..state import Move
+from ._status import SwitchReport
+
+if TYPE_CHECKING:
+    from ..abc import StateBackend, SyncStateBackend
+    from ..bridge import Bridge
+    from ._mailbox import Request
+
+Progress = Callable[[int, int | None], None]
+
+# Seconds that each step from the commit on may take, shielded. What a roll back leaves after that is left to the store's own clean-up.
+SETTLE = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Step(Enum):
+    """Where a switch is. The values are what errors call it."""
+
+    OPEN = "open"
+    STAGE = "stage"
+    VERIFY = "verify"
+    COMMIT = "commit"
+    CLEAN_UP = "clean up"
+    ROLL_BACK = "roll back"
+    SWITCHED = "switched"
+    KEPT = "kept"
+
+
+# (step, whether it succeeded) -> the next. Before the commit every failure leads back, after it none does.
+NEXT: dict[tuple[Step, bool], Step] = {
+    (Step.OPEN, True): Step.STAGE,
+    (Step.OPEN, False): Step.ROLL_BACK,
+    (Step.STAGE, True): Step.VERIFY,
+    (Step.STAGE, False): Step.ROLL_BACK,
+    (Step.VERIFY, True): Step.COMMIT,
+    (Step.VERIFY, False): Step.ROLL_BACK,
+    (Step.COMMIT, True): Step.CLEAN_UP,
+    (Step.COMMIT, False): Step.ROLL_BACK,
+    (Step.CLEAN_UP, True): Step.SWITCHED,
+    (Step.CLEAN_UP, False): Step.SWITCHED,
+    (Step.ROLL_BACK, True): Step.KEPT,
+    (Step.ROLL_BACK, False): Step.KEPT,
+}
+FINAL = frozenset({Step.SWITCHED, Step.KEPT})
+# Until here a cancellation or a deadline turns the switch back.
+REVOCABLE = frozenset({Step.OPEN, Step.STAGE, Step.VERIFY})
+
+
+class Ground(Protocol):
+    """What the switch needs of its context."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def name(self) -> str | None: ...
+
+    @property
+    def ttl(self) -> float | None: ...
+
+    @property
+    def serving(self) -> StateBackend | SyncStateBackend: ...
+
+    async def open_bridge(self) -> Bridge: ...
+
+    async def close_private_bridge(self) -> None: ...
+
+    def install_switched(self, backend: Any, report: SwitchReport) -> None: ...
+
+
+class Switch:
+    """One attempt."""
+
+    def __init__(self, ground: Ground, on_progress: Progress | None) -> None:
+        self._ground = ground
+        self._on_progress = on_progress
+        self._old = ground.serving
+        self._move: Move | None = None
+        self._began = perf_counter()
+        self.step = Step.OPEN
+        self.failed_at = Step.OPEN
+        self.error: BaseException | None = None
+
+    async def run(self, request: Request, deadline: float = math.inf) -> None:
+        """
+        Switches, or leaves everything as it was.
+
+        Raises:
+            BackendSwitchError: a step before the commit failed; from its cause.
+            CallTimeout: *deadline* passed before the commit.
+
+        """
+        try:
+            with anyio.CancelScope(deadline=deadline) as scope:
+                request.scope = scope
+                while self.step in REVOCABLE:
+                    await self._do()
+        except BaseException:
+            # The owner itself is being cancelled.
+            self._fail(Revoked())
+            await self._settle()
+            raise
+
+        request.scope = None
+        if self.step in REVOCABLE:
+            self._fail(self._revoked(deadline))
+
+        await self._settle()
+        if self.step is Step.KEPT:
+            raise self._told()
+
+    async def _settle(self) -> None:
+        """The steps that nobody may interrupt: each shielded, each with a deadline."""
+        while self.step not in FINAL:
+            with anyio.move_on_after(SETTLE, shield=True) as scope:
+                await self._do()
+
+            if scope.cancelled_caught:
+                self._fail(TimeoutError(f"it did not end within {SETTLE:g} s"))
+
+    async def _do(self) -> None:
+        action = ACTIONS[self.step]
+        try:
+            await action(self)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the table says what follows
+            self._fail(error)
+        else:
+            self.step = NEXT[self.step, True]
+
+    def _fail(self, error: BaseException) -> None:
+        if self.step in (Step.CLEAN_UP, Step.ROLL_BACK):
+            log.warning("context %r: the step %r of its switch failed: %r", self._ground.id, self.step.value, error, exc_info=error)
+        else:
+            self.failed_at, self.error = self.step, error
+
+        self.step = NEXT[self.step, False]
+
+    def _revoked(self, deadline: float) -> BaseException:
+        late = anyio.current_time() >= deadline
+        error = CallTimeout(what=f"The switch of context {self._ground.id!r}", seconds=perf_counter() - self._began)
+        error.applied = False
+        return error if late else Revoked()
+
+    def _told(self) -> BaseException:
+        error = self.error
+        if isinstance(error, (BackendSwitchError, CallTimeout, Revoked)):
+            return error
+
+        told = BackendSwitchError(self._ground.id, step=self.failed_at.value, problem=f"{type(error).__name__}: {error}")
+        told.__cause__ = error
+        return told
+
+    # --- the steps ---------------------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        bridge = await self._ground.open_bridge()
+        self._move = Move(bridge.store, self._ground.id, ttl=self._ground.ttl, holder=self._ground.id, name=self._ground.name or "")
+        await self._move.open()
+
+    async def _stage(self) -> None:
+        assert self._move is not None
+        await self._move.stage(self._old, self._on_progress)
+
+    async def _verify(self) -> None:
+        assert self._move is not None
+        await self._move.verify()
+
+    async def _commit(self) -> None:
+        move = self._move
+        assert move is not None
+        backend = move.commit_nowait() if move.nowait else await move.commit()
+        self._ground.install_switched(backend, SwitchReport(perf_counter() - self._began, move.variables, move.bytes))
+
+    async def _clean_up(self) -> None:
+        closing = self._old.close(drop=True)
+        if closing is not None:
+            await closing
+
+    async def _roll_back(self) -> None:
+        try:
+            if self._move is not None:
+                await self._move.abort()
+        finally:
+            await self._ground.close_private_bridge()
+
+
+class Revoked(Exception):
+    """Internal: whoever asked for the switch has gone, or the owner is stopping."""
+
+
+ACTIONS: dict[Step, Callable[[Switch], Any]] = {
+    Step.OPEN: Switch._open,
+    Step.STAGE: Switch._stage,
+    Step.VERIFY: Switch._verify,
+    Step.COMMIT: Switch._commit,
+    Step.CLEAN_UP: Switch._clean_up,
+    Step.ROLL_BACK: Switch._roll_back,
+}

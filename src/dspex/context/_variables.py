@@ -1,0 +1,394 @@
+"""
+`Variables`: the API of a context's variables.
+
+It *is* the entry, rather than holding one: a layer between would cost each operation one more load. `get` and `set` deliver themselves
+while the gate is open; everything else, and these two when it isn't, goes through `Entry.operate`.
+"""
+
+from __future__ import annotations
+
+import logging
+from _thread import get_ident
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from time import time_ns
+from typing import Any, Protocol, TypeVar, overload
+
+from anyio.lowlevel import checkpoint
+
+from .._exceptions import DspexError, InvalidValue, VariableExists, VariableNotFound
+from ..variables import Cell, Definition, Var, Variable
+from ._entry import Entry, Refused
+from ._mailbox import Request
+from ._watch import Hub, Watch
+
+T = TypeVar("T")
+D = TypeVar("D")
+T_co = TypeVar("T_co", covariant=True)
+
+_REQUIRED: Any = object()
+# Encoded bytes. A container up to this can be copied and encoded within a step of 5 ms.
+LARGE = 256 << 10
+
+log = logging.getLogger(__name__)
+
+
+class Readable(Protocol[T_co]):
+    """A `Var`, for reading: what is expected of the value may be wider than what the `Var` says."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def initial(self) -> T_co: ...
+
+
+class Variables(Entry):
+    """
+    The variables of one context. An identifier is a `Var`, a name or an id; names win.
+
+    All methods raise `ContextClosed` when the context isn't running, `ContextCrashed` when its backend fails, and `WrongThread` when
+    called from another thread than the context's own.
+    """
+
+    __slots__ = ("_large_told", "max_container")
+
+    def __init__(self, context_id: str, *, mailbox_size: int, max_container: int) -> None:
+        super().__init__(context_id, mailbox_size)
+        self.max_container = max_container
+        self._large_told = False
+
+    def __repr__(self) -> str:
+        return f"<Variables of {self.context_id!r} [{self.status}]>"
+
+    # --- one variable ------------------------------------------------------------------------------------------------------------
+
+    @overload
+    async def get(self, variable: Readable[T], /) -> T: ...
+    @overload
+    async def get(self, variable: Readable[T], default: D, /) -> T | D: ...
+    @overload
+    async def get(self, variable: str, default: Any = ..., /) -> Any: ...
+    async def get(self, variable: Any, default: Any = _REQUIRED, /) -> Any:
+        """
+        The value of *variable*; a container comes as a copy.
+
+        Raises:
+            VariableNotFound: there is none, and no *default* was given.
+            DefinitionMismatch: the variable of this name differs from the `Var` in type or constraints.
+
+        """
+        if self.gate > 0 and get_ident() == self.thread:
+            try:
+                cell = self.cells[variable]
+            except (KeyError, TypeError):
+                pass
+            else:
+                if cell.copy is None:
+                    self.gate -= 1
+                    return cell.value
+
+        try:
+            return await self.operate("get", _key(variable))
+        except VariableNotFound:
+            if default is _REQUIRED:
+                raise
+
+            return default
+
+    @overload
+    async def set(
+        self, variable: Var[T], value: T, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None
+    ) -> int: ...
+    @overload
+    async def set(
+        self, variable: str, value: Any, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None
+    ) -> int: ...
+    async def set(  # keyword-only to those who type it; at run time a plain default costs half of a keyword-only one
+        self, variable: Any, value: Any, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None
+    ) -> int:
+        """
+        Sets *variable* and returns its new version.
+
+        Args:
+            variable: a `Var`, a name or an id.
+            value: checked against type and constraints; a container is copied in.
+            metadata: merged into the variable's.
+            expected_version: write only if the variable is at this version.
+
+        Raises:
+            VariableNotFound: there is none.
+            InvalidValue: *value* doesn't fit; the variable is unchanged.
+            VersionConflict: it is at another version than *expected_version*.
+
+        """
+        if self.gate > 0 and get_ident() == self.thread and metadata is expected_version:
+            try:
+                cell = self.cells[variable]
+            except (KeyError, TypeError):
+                pass
+            else:
+                if type(value) is cell.exact and ((low := cell.low) is None or low <= value <= cell.high):
+                    self.gate -= 1
+                    if self.beyond is not None:
+                        return self.beyond(cell, value)
+
+                    cell.value = value
+                    cell.updated_ns = time_ns()
+                    cell.version += 1
+                    return cell.version
+
+        return int(await self.operate("set", self._bounded(_key(variable), value), value, metadata, expected_version))
+
+    @overload
+    async def update(self, variable: Readable[T], function: Callable[[T], T], /, *, metadata: Mapping[str, Any] | None = None) -> T: ...
+    @overload
+    async def update(self, variable: str, function: Callable[[Any], Any], /, *, metadata: Mapping[str, Any] | None = None) -> Any: ...
+    async def update(self, variable: Any, function: Callable[[Any], Any], /, *, metadata: Mapping[str, Any] | None = None) -> Any:
+        """
+        Sets *variable* to what *function* makes of its value, atomically, and returns that.
+
+        *function* runs in the owner's turn: plain, short, and without touching the context. What it raises goes to the caller, and nothing
+        is changed.
+        """
+        return await self.operate("update", _key(variable), _refusing(function), metadata)
+
+    @overload
+    async def add(self, variable: Readable[T], n: T, /) -> T: ...
+    @overload
+    async def add(self, variable: str, n: Any, /) -> Any: ...
+    async def add(self, variable: Any, n: Any, /) -> Any:
+        """Adds *n* to a number, atomically, and returns the sum."""
+        return await self.operate("add", _key(variable), n)
+
+    async def append(self, variable: Var[Any] | str, item: Any, /) -> int:
+        """Appends *item* to a list, atomically, and returns the new version."""
+        return int(await self.operate("append", self._bounded(_key(variable), item), item))
+
+    async def merge(self, variable: Var[Any] | str, mapping: Mapping[Any, Any], /) -> int:
+        """Lays *mapping* over a dict, atomically, and returns the new version."""
+        return int(await self.operate("merge", self._bounded(_key(variable), mapping), mapping))
+
+    async def exists(self, variable: Var[Any] | str, /) -> bool:
+        """Whether there is such a variable."""
+        return bool(await self.operate("exists", _key(variable)))
+
+    async def delete(self, variable: Var[Any] | str, /) -> None:
+        """
+        Removes *variable*. Its id is never used again.
+
+        Raises:
+            VariableNotFound: there is none.
+
+        """
+        await self.operate("delete", _key(variable))
+
+    async def info(self, variable: Var[Any] | str, /) -> Variable:
+        """All there is to know of *variable*."""
+        found: Variable = await self.operate("info", _key(variable))
+        return found
+
+    # --- making them -------------------------------------------------------------------------------------------------------------
+
+    async def define(
+        self,
+        variable: Var[Any] | str,
+        type: Any = None,  # noqa: A002 - the seed's word
+        initial: Any = None,
+        *,
+        exist_ok: bool = False,
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        sensitive: bool = False,
+        **constraints: Any,
+    ) -> str:
+        """
+        Makes a variable, from a `Var` or from a name, a type and an initial value, and returns its id.
+
+        With *exist_ok* an equal definition is no error: the existing value stays, and its id is returned.
+
+        Raises:
+            VariableExists: the name is taken, or is a live id.
+            DefinitionMismatch: *exist_ok*, and the existing one differs in type or constraints.
+            InvalidDefinition: an unknown type or constraint, or constraints that can't be.
+            InvalidValue: *initial* doesn't fit.
+
+        """
+        if isinstance(variable, Var):
+            definition, value = variable.definition, variable.initial
+        else:
+            definition = Definition.make(
+                variable, type, constraints=constraints, description=description, metadata=metadata or {}, sensitive=sensitive
+            )
+            value = initial
+
+        try:
+            return str(await self.operate("define", definition, value))
+        except VariableExists:
+            if not exist_ok:
+                raise
+
+            existing: Variable = await self.operate("info", definition.name)
+            existing.definition.match(definition)
+            return existing.id
+
+    async def ensure(self, *variables: Var[Any]) -> None:
+        """
+        Defines what is missing of *variables* and keeps the values of what is there.
+
+        Raises:
+            DefinitionMismatch: one exists with another type or other constraints. Those before it are defined.
+
+        """
+        for variable in variables:
+            await self.define(variable, exist_ok=True)
+
+    # --- many --------------------------------------------------------------------------------------------------------------------
+
+    async def get_many(self, variables: Iterable[Var[Any] | str], /) -> dict[str, Any]:
+        """The values of *variables*, all of one moment, by name (or by id where an id was given); missing ones are left out."""
+        found: dict[str, Any] = await self.operate("get_many", [_key(variable) for variable in variables])
+        return found
+
+    async def set_many(
+        self, updates: Mapping[Any, Any], /, *, metadata: Mapping[str, Any] | None = None, atomic: bool = True
+    ) -> dict[str, int]:
+        """
+        Sets many variables in one step and returns their new versions. *updates* maps identifiers to values.
+
+        Args:
+            updates: identifier to value.
+            metadata: merged into each one's.
+            atomic: all or none. If false, what can be set is set, then `BatchError` tells the rest.
+
+        Raises:
+            VariableNotFound, InvalidValue: with *atomic*; nothing was set.
+            BatchError: without; with its ``versions`` and ``errors``.
+
+        """
+        for key, value in updates.items():
+            self._bounded(_key(key), value)
+
+        versions: dict[str, int] = await self.operate("set_many", dict(updates), metadata, atomic)
+        return versions
+
+    async def list(self) -> list[Variable]:
+        """All variables, in the order of their definition, of one moment."""
+        found: list[Variable] = await self.enqueue("run", self._walk)
+        return found
+
+    def watch(self, *variables: Var[Any] | str, include_initial: bool = False) -> Watch:
+        """
+        Changes as they happen: ``async with variables.watch(TEMPERATURE) as changes: async for change in changes: ...``.
+
+        None named: all, future ones too. A slow reader gets the latest of each, and in ``skipped`` how many it missed. The watch ends when
+        the context stops; expiry and a crash raise.
+        """
+        names = frozenset(self.name_of(_key(variable)) for variable in variables) or None
+        return Watch(self, names, include_initial=include_initial)
+
+    # --- what the owner and the watches use --------------------------------------------------------------------------------------
+
+    def name_of(self, key: Any) -> str:
+        """The name behind an identifier; of one that nobody knows, itself."""
+        cell = self.cells.get(key)
+        if cell is not None:
+            return cell.name
+
+        if isinstance(key, str) and key.startswith("var_") and self.synchronous:
+            backend: Any = self.backend
+            if backend.exists(key):
+                return str(backend.info(key).name)
+
+        return key if isinstance(key, str) else str(key.name)
+
+    def definition_of(self, key: Any) -> Definition:
+        """
+        The definition behind an identifier, on a backend that needs no await.
+
+        Raises:
+            VariableNotFound: there is none.
+
+        """
+        cell = self.cells.get(key)
+        if cell is not None:
+            return cell.definition
+
+        backend: Any = self.backend
+        found: Definition = backend.info(key).definition
+        return found
+
+    async def latest(self, name: str) -> Variable | None:
+        """The variable called *name* as it is now, for a watcher."""
+        cell = self.cells.get(name)
+        if cell is not None:
+            return cell.variable()
+
+        try:
+            return await self.info(name)
+        except VariableNotFound:
+            return None
+
+    def open_hub(self) -> Hub:
+        """The watches, for one more."""
+        self.admit()
+        if self.hub is None:
+            self.hub = Hub(self)
+            self.arrange()
+
+        return self.hub
+
+    def drop_hub(self) -> None:
+        """The last watch has gone: operations pay nothing for it any more."""
+        self.hub = None
+        self.arrange()
+
+    async def _walk(self, request: Request) -> list[Variable]:
+        """All variables, in slices, in one turn of the owner."""
+        found: list[Variable] = []
+        async for page in self.pages():
+            found += page
+
+        return found
+
+    async def pages(self) -> AsyncIterator[list[Variable]]:
+        """The backend's pages; between those of a synchronous one others may run. Only in the owner's turn."""
+        assert self.backend is not None
+        pages = self.backend.scan()
+        if isinstance(pages, AsyncIterator):
+            async for page in pages:
+                yield page
+        else:
+            for page in pages:
+                yield page
+                await checkpoint()
+
+    def _bounded(self, key: Any, value: Any) -> Any:
+        """Refuses a container that is too large, and says once that one may hold the loop."""
+        if isinstance(value, (list, dict, set)) and len(value) > LARGE // 64:
+            size = self.definition_of(key).size(value)
+            if size > self.max_container:
+                raise InvalidValue(self.name_of(key), expected=f"at most {self.max_container} bytes (max_container)", got=f"about {size} bytes")
+
+            if size > LARGE and not self._large_told:
+                self._large_told = True
+                log.warning("variable %r holds a container of about %d bytes: copying it may hold the event loop", self.name_of(key), size)
+
+        return key
+
+
+def _key(variable: Any) -> Any:
+    if isinstance(variable, (str, Var)):
+        return variable
+
+    raise TypeError(f"a variable is named by a Var, a name or an id, not by {type(variable).__name__}: {variable!r}")
+
+
+def _refusing(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def guarded(value: Any) -> Any:
+        try:
+            return function(value)
+        except Exception as error:
+            raise Refused(error) from error
+
+    return guarded
+

@@ -1,0 +1,234 @@
+"""
+Watches: what changed, conflated, bounded, never in a writer's way.
+
+A writer only marks a name, in its own step. A watcher reads the latest when it gets round to it: one entry a variable is all that is
+ever kept, `skipped` counts what was not handed over. The switch marks nothing: to a watcher it is no change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Literal, Protocol
+
+import anyio
+
+from .._exceptions import DspexError
+from ..variables import Change, Variable
+
+Kind = Literal["defined", "set", "deleted", "reset"]
+
+# What an operation does to the variables its first argument names.
+_KINDS: dict[str, Kind] = {
+    "define": "defined",
+    "set": "set",
+    "set_many": "set",
+    "update": "set",
+    "add": "set",
+    "append": "set",
+    "merge": "set",
+    "delete": "deleted",
+}
+
+
+class Source(Protocol):
+    """Where a watcher reads the latest, and the names behind ids."""
+
+    def name_of(self, key: Any) -> str: ...
+
+    async def latest(self, name: str) -> Variable | None: ...
+
+    async def list(self) -> list[Variable]: ...
+
+    def open_hub(self) -> Hub: ...
+
+    def drop_hub(self) -> None: ...
+
+
+class Mark:
+    """That a name changed: how it did last, and how often since it was handed over."""
+
+    __slots__ = ("count", "kind")
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind: Kind = kind
+        self.count = 0
+
+
+class Hub:
+    """The watches of one context."""
+
+    __slots__ = ("_watches", "source")
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._watches: list[Watch] = []
+
+    def __len__(self) -> int:
+        return len(self._watches)
+
+    def join(self, watch: Watch) -> None:
+        self._watches.append(watch)
+
+    def leave(self, watch: Watch) -> None:
+        if watch in self._watches:
+            self._watches.remove(watch)
+
+        if not self._watches:
+            self.source.drop_hub()
+
+    def end(self, error: DspexError | None) -> None:
+        """No more changes: every watch ends once it has handed over what it holds; with *error* if there is one."""
+        for watch in self._watches:
+            watch.end(error)
+
+    def mark(self, kind: Kind, name: str) -> None:
+        """*name* changed. A plain step."""
+        for watch in self._watches:
+            watch.mark(kind, name)
+
+    def observe(self, name: str, args: Sequence[Any], method: Callable[..., Any]) -> Any:
+        """Runs an operation of a synchronous backend and marks what it changed."""
+        if name not in _KINDS:
+            return method(*args)
+
+        touched = self._touched(name, args)
+        result = method(*args)
+        self._mark_all(_KINDS[name], touched)
+        return result
+
+    async def observe_async(self, name: str, args: Sequence[Any], method: Callable[..., Any]) -> Any:
+        """The same of an asynchronous one."""
+        if name not in _KINDS:
+            return await method(*args)
+
+        touched = self._touched(name, args)
+        result = await method(*args)
+        self._mark_all(_KINDS[name], touched)
+        return result
+
+    def _touched(self, name: str, args: Sequence[Any]) -> list[str]:
+        if name == "define":
+            return [args[0].name]
+
+        keys: Iterable[Any] = args[0] if name == "set_many" else (args[0],)
+        return [self.source.name_of(key) for key in keys]
+
+    def _mark_all(self, kind: Kind, touched: list[str]) -> None:
+        for changed in touched:
+            self.mark(kind, changed)
+
+
+class Watch:
+    """
+    An open watch: ``async with ctx.variables.watch(...) as changes: async for change in changes``.
+
+    It holds no task and no cancel scope, so it is safe inside an async generator.
+    """
+
+    __slots__ = ("_error", "_finished", "_hub", "_include_initial", "_marks", "_names", "_seen", "_source", "_wake")
+
+    def __init__(self, source: Source, names: frozenset[str] | None, *, include_initial: bool) -> None:
+        self._source = source
+        self._names = names
+        self._include_initial = include_initial
+        self._hub: Hub | None = None
+        self._marks: dict[str, Mark] = {}
+        self._seen: dict[str, tuple[str, int]] = {}
+        self._wake = anyio.Event()
+        self._finished = False
+        self._error: DspexError | None = None
+
+    async def __aenter__(self) -> Watch:
+        # Joined before the list is read, so that no change falls between.
+        self._hub = self._source.open_hub()
+        self._hub.join(self)
+        if self._include_initial:
+            for variable in await self._source.list():
+                self.mark("set", variable.name)
+
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._hub is not None:
+            self._hub.leave(self)
+
+    def __aiter__(self) -> AsyncIterator[Change]:
+        return self
+
+    async def __anext__(self) -> Change:
+        while True:
+            if not self._marks:
+                await self._wait()
+                continue
+
+            change = await self._next()
+            if change is not None:
+                return change
+
+    async def _wait(self) -> None:
+        if self._hub is None:
+            raise RuntimeError("a watch is iterated inside its 'async with' block")
+
+        if self._finished:
+            if self._error is not None:
+                raise self._error
+
+            raise StopAsyncIteration
+
+        self._wake = anyio.Event()
+        await self._wake.wait()
+
+    async def _next(self) -> Change | None:
+        name, mark = next(iter(self._marks.items()))
+        kind, taken = mark.kind, mark.count
+        latest = None if kind == "deleted" else await self._source.latest(name)
+        # Writers may have marked it again meanwhile: what was read covers only the marks counted before.
+        mark.count -= taken
+        if mark.count <= 0:
+            self._marks.pop(name, None)
+
+        return self._change(kind, name, latest, taken - 1)
+
+    def _change(self, kind: Kind, name: str, latest: Variable | None, skipped: int) -> Change | None:
+        seen = self._seen.get(name)
+        if latest is None:
+            self._seen.pop(name, None)
+            return Change(kind="deleted", name=name, value=None, version=seen[1] if seen else -1, skipped=skipped)
+
+        # A write that came between the mark and the reading was handed over with it.
+        if seen == (latest.id, latest.version):
+            return None
+
+        self._seen[name] = (latest.id, latest.version)
+        return Change(
+            kind=kind,
+            name=name,
+            value=latest.value,
+            version=latest.version,
+            metadata=latest.metadata,
+            skipped=skipped,
+            sensitive=latest.sensitive,
+        )
+
+    def mark(self, kind: Kind, name: str) -> None:
+        """A writer's step: never waits, keeps one entry a name."""
+        if self._names is not None and name not in self._names:
+            return
+
+        mark = self._marks.get(name)
+        if mark is None:
+            mark = self._marks[name] = Mark(kind)
+
+        # A variable that was defined and then set, and never seen between, is still new to the watcher.
+        if not (mark.kind == "defined" and kind == "set" and mark.count):
+            mark.kind = kind
+
+        mark.count += 1
+        self._wake.set()
+
+    def end(self, error: DspexError | None) -> None:
+        """No more will come."""
+        self._finished = True
+        self._error = error
+        self._wake.set()

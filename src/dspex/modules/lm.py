@@ -1,0 +1,108 @@
+"""`LM`: a language model as a declaration. It is made in workers; this process never imports dspy, and never sees a key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, cast
+
+_SECRET_NAME: Final = re.compile(
+    r"(^|_)(api_?key|access_?key(_id)?|private_?key|secret(_?key)?|client_secret|password|passwd|pwd|authorization|credentials?|bearer|cookie)(_|$)"
+    r"|(^|_)token$|^auth(entication)?$"
+)
+_SECRET_VALUE: Final = re.compile(r"(bearer|basic) \S+|(sk|pk|rk|xox[abp]|gh[pousr]|hf|AKIA)[-_][\w-]{8,}", re.IGNORECASE)
+
+_PATH: Final = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
+
+
+class LM:
+    """
+    A language model, declared. Each worker makes its own from it, once a program.
+
+    Args:
+        model: the model as dspy (and litellm) names it, such as ``"openai/gpt-4o-mini"``.
+        factory: the import path of a function, of the worker's, that makes the `dspy.BaseLM`. It is called with *model* (when given), the
+            settings, and ``api_key`` when *api_key_env* is given, all by name.
+        api_key_env: the name of the environment variable in which the worker finds the key. The key itself never passes through here.
+        cache: whether answers are kept, in memory and on the worker's disk.
+        num_retries: how often a request that failed for the moment is made again.
+        **settings: anything else `dspy.LM` takes: ``temperature``, ``max_tokens``, ``api_base``, ... Plain data.
+
+    Raises:
+        ValueError: neither *model* nor *factory*, or a setting that looks like a secret.
+
+    """
+
+    __slots__ = ("api_key_env", "cache", "factory", "model", "num_retries", "settings")
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        factory: str | None = None,
+        api_key_env: str | None = None,
+        cache: bool = False,
+        num_retries: int = 0,
+        **settings: Any,
+    ) -> None:
+        if not model and factory is None:
+            raise ValueError("LM: expected a model such as 'openai/gpt-4o-mini', or factory='package.module:function'; got neither.")
+
+        if factory is not None and not _PATH.fullmatch(factory):
+            raise ValueError(f"LM: factory: expected an import path such as 'package.module:function', got {factory!r}.")
+
+        refuse_secrets("LM", settings)
+        self.model = model
+        self.factory = factory
+        self.api_key_env = api_key_env
+        self.cache = cache
+        self.num_retries = num_retries
+        self.settings: Mapping[str, Any] = MappingProxyType(settings)
+
+    def declare(self) -> dict[str, Any]:
+        """The declaration as plain data, for a worker."""
+        return {
+            "model": self.model,
+            "factory": self.factory,
+            "api_key_env": self.api_key_env,
+            "cache": self.cache,
+            "num_retries": self.num_retries,
+            "settings": dict(self.settings),
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return self.declare() == other.declare() if isinstance(other, LM) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.model, self.factory, self.api_key_env))
+
+    def __repr__(self) -> str:
+        told = {"factory": self.factory, "api_key_env": self.api_key_env, "cache": self.cache, "num_retries": self.num_retries}
+        shown = [repr(self.model)] if self.model else []
+        shown += [f"{name}={value!r}" for name, value in {**told, **self.settings}.items() if value]
+        return f"LM({', '.join(shown)})"
+
+
+def refuse_secrets(whose: str, settings: Mapping[str, Any]) -> None:
+    """Raise `ValueError` when something in *settings* looks like a secret, by its name or by its form. The value is never told."""
+    for path in _secrets(settings, ""):
+        raise ValueError(
+            f"{whose}: {path} looks like a secret, and a declaration is no place for one: it travels, is compared and may be printed. "
+            "Put it in an environment variable of the worker and name that: api_key_env='OPENAI_API_KEY'. "
+            "What needs more than a key belongs in a factory='package.module:function', which runs in the worker."
+        )
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting of this name looks like a secret."""
+    return _SECRET_NAME.search(name.lower().replace("-", "_")) is not None
+
+
+def _secrets(settings: Mapping[str, Any], path: str) -> Iterator[str]:
+    for name, value in settings.items():
+        here = f"{path}[{name!r}]" if path else str(name)
+        if is_secret(str(name)) or (isinstance(value, str) and _SECRET_VALUE.match(value)):
+            yield here
+        elif isinstance(value, Mapping):
+            yield from _secrets(cast("Mapping[str, Any]", value), here)

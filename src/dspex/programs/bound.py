@@ -1,0 +1,206 @@
+"""`Bound`: a program on a context. Awaiting it calls the program, wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from attrs import frozen
+
+from dspex._exceptions import CallTimeout, InvalidProgram, WorkerDied
+
+from ._copying import copied_inputs
+from ._mapping import map_in_order
+from .chain import link
+from .in_task import run_in_task
+from .in_thread import run_in_thread
+from .signature import shape_told
+from .spec import ProgramSpec, Where
+
+if TYPE_CHECKING:
+    from .home import Home
+    from .signature import Kind, Shape
+
+MAP_LIMIT: Final = 16
+"""How many calls `Bound.map` has running at once, unless told."""
+
+
+@frozen
+class ProgramInfo:
+    """
+    What is known of a bound program.
+
+    Attributes:
+        id: its id in the context.
+        where: ``"host"`` or ``"worker"``.
+        kind: ``"sync"`` or ``"async"``; None for one that is only described.
+        reasons: why it runs in a worker, in words; empty in the host.
+        signature: as text, ``ctx`` left out.
+        pool: the pool whose workers run it; None in the host.
+        calls: how many calls were begun.
+        doc: its docstring.
+
+    """
+
+    id: str
+    where: Where
+    kind: Kind | None
+    reasons: tuple[str, ...]
+    signature: str
+    pool: str | None
+    calls: int
+    doc: str | None
+
+
+class Bound:
+    """
+    A program on a context.
+
+    Calling it runs the program, wherever that is::
+
+        answer = await bound(question="What is OTP?")
+        answers = await bound.map([{"question": q} for q in questions])
+    """
+
+    __slots__ = ("_calls", "_home", "spec")
+
+    def __init__(self, home: Home, spec: ProgramSpec) -> None:
+        self._home = home
+        self._calls = 0
+        self.spec = spec
+
+    @classmethod
+    async def open(cls, home: Home, spec: ProgramSpec) -> Bound:
+        """
+        Bind *spec*: one that runs in a worker is imported, or made, in one.
+
+        Raises `ProgramFailed` with the worker's traceback when importing fails, `InvalidProgram` for what can't be a program there,
+        `MissingExtra` when a package is missing there.
+        """
+        if spec.where == "worker" and spec.definition is not None and spec.key is not None:
+            pool = await home.pool(spec.pool)
+            told = await pool.prepare(program_id=spec.id, key=spec.key, definition=spec.definition)
+            spec = spec.shaped(shape_told(spec.id, kind=told.kind, signature=told.signature, parameters=told.parameters, doc=told.doc))
+
+        return cls(home, spec)
+
+    @property
+    def id(self) -> str:
+        """The program's id."""
+        return self.spec.id
+
+    @property
+    def info(self) -> ProgramInfo:
+        """What it is, where it runs and why."""
+        spec, shape = self.spec, self.spec.shape
+        return ProgramInfo(
+            id=spec.id,
+            where=spec.where,
+            kind=None if shape is None else shape.kind,
+            reasons=spec.reasons,
+            signature="" if shape is None else shape.text,
+            pool=spec.pool if spec.where == "worker" else None,
+            calls=self._calls,
+            doc=None if shape is None else shape.doc,
+        )
+
+    def __repr__(self) -> str:
+        signature = "" if self.spec.shape is None else self.spec.shape.text
+        return f"<Bound {self.spec.id!r}{signature} [{self.spec.describe()} | context {self._home.id!r} | calls: {self._calls}]>"
+
+    async def __call__(self, /, **inputs: Any) -> Any:
+        """Call the program with *inputs* and give its result. See `call` for what it raises."""
+        return await self.call(inputs)
+
+    async def call(self, inputs: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, wait: bool = True) -> Any:  # noqa: ASYNC109  # the public way to say it
+        """
+        Call the program with *inputs* and give its result.
+
+        Args:
+            inputs: by name. They are checked against the signature, and copied.
+            timeout: seconds until `CallTimeout`; the deadline of the caller's own cancel scope holds as well.
+            wait: whether to wait for a free slot; otherwise a full pool is `Overloaded`.
+
+        Raises:
+            InvalidInputs: they don't fit; the program was not called.
+            ProgramFailed: the program raised, in this process (the exception is chained) or in a worker (its traceback is told).
+            WorkerDied: its worker ended meanwhile.
+            CallTimeout, Overloaded, CallCycle, ContextClosed: as they say.
+
+        """
+        shape = self._shape()
+        given = dict(inputs or {})
+        shape.check(self.spec.id, given)
+        if timeout is None:
+            return await self._enter(given, shape, wait=wait)
+
+        with anyio.move_on_after(timeout) as scope:
+            return await self._enter(given, shape, wait=wait)
+
+        assert scope.cancelled_caught
+        raise CallTimeout(what=f"Program {self.spec.id!r}", seconds=timeout)
+
+    async def map(
+        self,
+        iterable: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        limit: int | None = None,
+    ) -> list[Any]:
+        """
+        Call the program for each mapping of inputs, at most *limit* (16) at once, and give the results in the order of the inputs.
+
+        The first failure cancels the calls that still run and comes out as itself. *iterable* is read as calls begin.
+        """
+        return await map_in_order(self.call, iterable, MAP_LIMIT if limit is None else limit)
+
+    def _shape(self) -> Shape:
+        if self.spec.shape is None:
+            hint = "Register it again with the key 'program': a function, an object or an import path."
+            raise InvalidProgram(self.spec.id, problem="it is only described, there is nothing to call", hint=hint)
+
+        return self.spec.shape
+
+    async def _enter(self, inputs: dict[str, Any], shape: Shape, *, wait: bool) -> Any:
+        with link(self._home.id, self.spec.id) as above:
+            async with self._home.enter_call(self.spec.id):
+                self._calls += 1
+                if self.spec.where == "worker":
+                    return await self._in_worker(inputs, shape, above, wait=wait)
+
+                return await self._in_host(inputs, shape, nested=bool(above), wait=wait)
+
+    async def _in_host(self, inputs: dict[str, Any], shape: Shape, *, nested: bool, wait: bool) -> Any:
+        run = self.spec.run
+        assert run is not None
+        copied = copied_inputs(self.spec.id, inputs, shape.text)
+        home = self._home if shape.takes_context else None
+        if shape.kind == "async":
+            return await run_in_task(self.spec.id, run, copied, home)
+
+        return await run_in_thread(self.spec.id, run, copied, home, nested=nested, wait=wait)
+
+    async def _in_worker(self, inputs: dict[str, Any], shape: Shape, above: tuple[str, ...], *, wait: bool) -> Any:
+        from dspex.worker.host.port import WorkerCall  # a context that stays local never loads the workers' floor
+
+        assert self.spec.key is not None
+        assert self.spec.definition is not None
+        call = WorkerCall(
+            program_id=self.spec.id,
+            key=self.spec.key,
+            definition=self.spec.definition,
+            inputs=copied_inputs(self.spec.id, inputs, shape.text),
+            port=self._home.port,
+            kind=shape.kind,
+            chain=above,
+            wait=wait,
+        )
+        pool = await self._home.pool(self.spec.pool)
+        try:
+            answer = await pool.call(call)
+        except WorkerDied:
+            if not self.spec.idempotent:
+                raise
+
+            answer = await pool.call(call)
+
+        return answer if self.spec.convert is None else self.spec.convert(answer)

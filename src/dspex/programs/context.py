@@ -1,0 +1,250 @@
+"""
+The context as a program in this process sees it: `ProgramContext` where the program awaits, `SyncProgramContext` where it blocks.
+
+A worker has the same two with the same methods, so that a program doesn't know where it runs. Every operation goes through the
+context's one entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from anyio import from_thread
+from anyio.lowlevel import EventLoopToken, current_token
+
+from dspex._exceptions import CallCancelled, VariableNotFound
+
+if TYPE_CHECKING:
+    from dspex.variables import Var, Variable
+
+    from .home import Home
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+_ABSENT: Final[Any] = object()
+
+
+class Life:
+    """Whether the call that a context was made for still goes on. One flag, written on the loop's thread, read by the program's."""
+
+    __slots__ = ("over", "program_id")
+
+    def __init__(self, program_id: str) -> None:
+        self.program_id = program_id
+        self.over: str | None = None
+
+    def check(self) -> None:
+        """Raise `CallCancelled` when it doesn't."""
+        if self.over is not None:
+            raise CallCancelled(self.program_id, reason=self.over)
+
+
+class ProgramContext:
+    """
+    The variables, for a program that awaits. *v* is a `Var`, a name or an id everywhere.
+
+    It works while its call runs; after that its operations raise `CallCancelled`.
+    """
+
+    __slots__ = ("_home", "_life")
+
+    def __init__(self, home: Home, life: Life) -> None:
+        self._home = home
+        self._life = life
+
+    @property
+    def id(self) -> str:
+        """The context's id."""
+        return self._home.id
+
+    def __repr__(self) -> str:
+        return f"<ProgramContext of {self._home.id!r} in {self._life.program_id!r}>"
+
+    async def _ask(self, name: str, *args: Any) -> Any:
+        self._life.check()
+        return await self._home.operate(name, *args)
+
+    @overload
+    async def get(self, v: Var[T], /) -> T: ...
+    @overload
+    async def get(self, v: Var[T], default: D, /) -> T | D: ...
+    @overload
+    async def get(self, v: str, default: Any = ..., /) -> Any: ...
+    async def get(self, v: Var[Any] | str, default: Any = _ABSENT, /) -> Any:
+        """The value of *v*, or *default* where there is none. Raises `VariableNotFound` without a default."""
+        try:
+            return await self._ask("get", v)
+        except VariableNotFound:
+            if default is _ABSENT:
+                raise
+
+            return default
+
+    @overload
+    async def set(
+        self, v: Var[T], value: T, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None
+    ) -> int: ...
+    @overload
+    async def set(
+        self, v: str, value: Any, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None
+    ) -> int: ...
+    async def set(
+        self, v: Var[Any] | str, value: Any, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None
+    ) -> int:
+        """Set *v* and give its new version. Raises `InvalidValue`, `VersionConflict`, `VariableNotFound`."""
+        version: int = await self._ask("set", v, value, metadata, expected_version)
+        return version
+
+    @overload
+    async def update(self, v: Var[T], function: Callable[[T], T], /, *, metadata: Mapping[str, Any] | None = None) -> T: ...
+    @overload
+    async def update(self, v: str, function: Callable[[Any], Any], /, *, metadata: Mapping[str, Any] | None = None) -> Any: ...
+    async def update(self, v: Var[Any] | str, function: Callable[[Any], Any], /, *, metadata: Mapping[str, Any] | None = None) -> Any:
+        """Set *v* to ``function(value)``, atomically, and give the new value. *function* is plain and short; it may be called again."""
+        return await self._ask("update", v, function, metadata)
+
+    async def add(self, v: Var[Any] | str, n: Any, /) -> Any:
+        """Add *n* to *v*, atomically, and give the new value."""
+        return await self._ask("add", v, n)
+
+    async def append(self, v: Var[Any] | str, item: Any, /) -> int:
+        """Append *item* to the list *v*, atomically, and give the new version."""
+        version: int = await self._ask("append", v, item)
+        return version
+
+    async def merge(self, v: Var[Any] | str, mapping: Mapping[Any, Any], /) -> int:
+        """Merge *mapping* into the dict *v*, atomically, and give the new version."""
+        version: int = await self._ask("merge", v, mapping)
+        return version
+
+    async def get_many(self, vs: Iterable[Var[Any] | str], /) -> dict[str, Any]:
+        """The values of all of *vs* at one moment; missing ones are left out."""
+        values: dict[str, Any] = await self._ask("get_many", list(vs))
+        return values
+
+    async def set_many(
+        self, updates: Mapping[Any, Any], /, *, metadata: Mapping[str, Any] | None = None, atomic: bool = True
+    ) -> dict[str, int]:
+        """Set many variables in one step, all or nothing; ``atomic=False`` sets what it can, then raises `BatchError`."""
+        versions: dict[str, int] = await self._ask("set_many", dict(updates), metadata, atomic)
+        return versions
+
+    async def delete(self, v: Var[Any] | str, /) -> None:
+        """Delete *v*."""
+        await self._ask("delete", v)
+
+    async def exists(self, v: Var[Any] | str, /) -> bool:
+        """Whether there is a variable *v*."""
+        there: bool = await self._ask("exists", v)
+        return there
+
+    async def info(self, v: Var[Any] | str, /) -> Variable:
+        """All that is known of *v*."""
+        variable: Variable = await self._ask("info", v)
+        return variable
+
+    async def list(self) -> list[Variable]:
+        """All variables, in the order they were defined."""
+        variables: list[Variable] = await self._ask("list")
+        return variables
+
+
+class SyncProgramContext:
+    """The same for a program that blocks, in a thread of this process: each method waits for the loop to answer."""
+
+    __slots__ = ("_context", "_life", "_token")
+
+    def __init__(self, home: Home, life: Life) -> None:
+        self._context = ProgramContext(home, life)
+        self._life = life
+        self._token: EventLoopToken = current_token()
+
+    @property
+    def id(self) -> str:
+        """The context's id."""
+        return self._context.id
+
+    def __repr__(self) -> str:
+        return repr(self._context)
+
+    def _wait(self, operation: Callable[..., Any], *args: Any) -> Any:
+        self._life.check()
+        try:
+            return from_thread.run(operation, *args, token=self._token)
+        except BaseException:
+            self._life.check()  # the caller went away meanwhile, or its loop did: say that, not how it shows here
+            raise
+
+    @overload
+    def get(self, v: Var[T], /) -> T: ...
+    @overload
+    def get(self, v: Var[T], default: D, /) -> T | D: ...
+    @overload
+    def get(self, v: str, default: Any = ..., /) -> Any: ...
+    def get(self, v: Var[Any] | str, default: Any = _ABSENT, /) -> Any:
+        """The value of *v*, or *default* where there is none. Raises `VariableNotFound` without a default."""
+        return self._wait(self._context.get, v, default)
+
+    @overload
+    def set(self, v: Var[T], value: T, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None) -> int: ...
+    @overload
+    def set(self, v: str, value: Any, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None) -> int: ...
+    def set(
+        self, v: Var[Any] | str, value: Any, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None
+    ) -> int:
+        """Set *v* and give its new version. Raises `InvalidValue`, `VersionConflict`, `VariableNotFound`."""
+        version: int = self._wait(self._context._ask, "set", v, value, metadata, expected_version)
+        return version
+
+    @overload
+    def update(self, v: Var[T], function: Callable[[T], T], /, *, metadata: Mapping[str, Any] | None = None) -> T: ...
+    @overload
+    def update(self, v: str, function: Callable[[Any], Any], /, *, metadata: Mapping[str, Any] | None = None) -> Any: ...
+    def update(self, v: Var[Any] | str, function: Callable[[Any], Any], /, *, metadata: Mapping[str, Any] | None = None) -> Any:
+        """Set *v* to ``function(value)``, atomically, and give the new value. *function* is plain and short; it may be called again."""
+        return self._wait(self._context._ask, "update", v, function, metadata)
+
+    def add(self, v: Var[Any] | str, n: Any, /) -> Any:
+        """Add *n* to *v*, atomically, and give the new value."""
+        return self._wait(self._context.add, v, n)
+
+    def append(self, v: Var[Any] | str, item: Any, /) -> int:
+        """Append *item* to the list *v*, atomically, and give the new version."""
+        version: int = self._wait(self._context.append, v, item)
+        return version
+
+    def merge(self, v: Var[Any] | str, mapping: Mapping[Any, Any], /) -> int:
+        """Merge *mapping* into the dict *v*, atomically, and give the new version."""
+        version: int = self._wait(self._context.merge, v, mapping)
+        return version
+
+    def get_many(self, vs: Iterable[Var[Any] | str], /) -> dict[str, Any]:
+        """The values of all of *vs* at one moment; missing ones are left out."""
+        values: dict[str, Any] = self._wait(self._context.get_many, list(vs))
+        return values
+
+    def set_many(self, updates: Mapping[Any, Any], /, *, metadata: Mapping[str, Any] | None = None, atomic: bool = True) -> dict[str, int]:
+        """Set many variables in one step, all or nothing; ``atomic=False`` sets what it can, then raises `BatchError`."""
+        versions: dict[str, int] = self._wait(self._context._ask, "set_many", dict(updates), metadata, atomic)
+        return versions
+
+    def delete(self, v: Var[Any] | str, /) -> None:
+        """Delete *v*."""
+        self._wait(self._context.delete, v)
+
+    def exists(self, v: Var[Any] | str, /) -> bool:
+        """Whether there is a variable *v*."""
+        there: bool = self._wait(self._context.exists, v)
+        return there
+
+    def info(self, v: Var[Any] | str, /) -> Variable:
+        """All that is known of *v*."""
+        variable: Variable = self._wait(self._context.info, v)
+        return variable
+
+    def list(self) -> list[Variable]:
+        """All variables, in the order they were defined."""
+        variables: list[Variable] = self._wait(self._context.list)
+        return variables

@@ -1,0 +1,50 @@
+"""`isolated`: the mark that sends a function to a worker process. It leaves the function as it is, so that it still imports by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, overload
+
+from attrs import frozen
+
+MARK: Final = "__dspex_isolated__"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@frozen
+class Isolation:
+    """What the mark says: the *pool* whose workers run the program, None for the one named at registration."""
+
+    pool: str | None = None
+
+
+@overload
+def isolated(program: F, /) -> F: ...
+@overload
+def isolated(*, pool: str | None = None) -> Callable[[F], F]: ...
+def isolated(program: F | None = None, /, *, pool: str | None = None) -> F | Callable[[F], F]:
+    """
+    Mark a function or a class as a program that runs in a worker process, never in this one.
+
+    Called directly it behaves as before. *pool* names the pool of the bridge whose workers run it::
+
+        @isolated
+        def parse(document: bytes) -> str: ...
+
+
+        @isolated(pool="ocr")
+        def recognise(page: bytes, ctx: ProgramContext) -> str: ...
+    """
+
+    def mark(marked: F) -> F:
+        setattr(marked, MARK, Isolation(pool))
+        return marked
+
+    return mark if program is None else mark(program)
+
+
+def isolation_of(program: object) -> Isolation | None:
+    """The mark of *program*, or of the class it is an instance of, or of what a partial wraps."""
+    found = getattr(program, MARK, None) or getattr(getattr(program, "func", None), MARK, None)
+    return found if isinstance(found, Isolation) else None

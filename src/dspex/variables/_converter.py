@@ -1,0 +1,220 @@
+"""
+Snapshots through cattrs: which fields there are and of which types is read off `Snapshot` and `Variable` themselves.
+
+Two things are ours: values, which have a form of their own (`_json`), and errors, which become one `InvalidSnapshot` with a path.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from dspex._exceptions import DspexError, InvalidSnapshot, InvalidValue
+from dspex.variables._json import Unreadable, from_plain, to_plain
+from dspex.variables._records import Variable
+from dspex.variables._snapshot import Snapshot
+from dspex.wire.codec import Unencodable
+
+_CONVERTER: Final = cattrs.Converter(forbid_extra_keys=True, prefer_attrib_converters=False)
+
+
+def unstructured(snapshot: Snapshot) -> dict[str, Any]:
+    """A snapshot as JSON's own types."""
+    data: dict[str, Any] = _CONVERTER.unstructure(snapshot)
+    return data
+
+
+def structured(data: Mapping[str, Any]) -> Snapshot:
+    """The snapshot that `unstructured` gave *data* for. Raises `InvalidSnapshot`."""
+    try:
+        return _CONVERTER.structure(data, Snapshot)
+    except cattrs.BaseValidationError as errors:
+        problem, path = _first(errors)
+    except DspexError as error:
+        problem, path = str(error), ""
+
+    raise InvalidSnapshot(problem=problem, path=f"${path}")
+
+
+def _first(error: BaseException) -> tuple[str, str]:
+    """The first of cattrs' errors, in our words, and where it is."""
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        return f"unknown: {', '.join(map(repr, sorted(error.extra_fields)))}", ""
+
+    if isinstance(error, cattrs.BaseValidationError):
+        inner = error.exceptions[0]
+        problem, path = _first(inner)
+        return problem, f"{_step(inner)}{path}"
+
+    if isinstance(error, Unreadable):
+        return error.problem, error.path
+
+    if isinstance(error, KeyError) and not isinstance(error, DspexError):
+        return f"{error} is missing", ""
+
+    return str(error).rstrip("."), ""
+
+
+def _step(error: BaseException) -> str:
+    """Where in its container an error was, from the note that cattrs leaves on it."""
+    for note in getattr(error, "__notes__", ()):
+        name = getattr(note, "name", None)
+        if name is not None:
+            return f".{_FIELDS.get(name, name)}"
+
+        index = getattr(note, "index", None)
+        if index is not None:
+            return f"[{index!r}]"
+
+    return ""
+
+
+_FIELDS: Final = {"format": "version"}
+
+
+# --- the fields ------------------------------------------------------------------------------------------------------------------
+
+
+def _strict(expected: type) -> Any:
+    def structure(data: Any, _: Any) -> Any:
+        if type(data) is not expected:
+            msg = f"a {expected.__name__} was expected, not {data!r:.80}"
+            raise Unreadable(msg)
+
+        return data
+
+    return structure
+
+
+def _version(data: Any, _: Any) -> int:
+    if type(data) is not int or data < 0:
+        msg = f"an int from 0 up was expected, not {data!r:.80}"
+        raise Unreadable(msg)
+
+    return data
+
+
+def _optional_text(data: Any, _: Any) -> str | None:
+    return None if data is None else str(_strict(str)(data, str))
+
+
+def _moment(data: Any, _: Any) -> dt.datetime:
+    try:
+        when = dt.datetime.fromisoformat(data)
+    except (TypeError, ValueError):
+        when = None
+
+    if when is None or when.tzinfo is None:
+        msg = f"a time such as 2026-05-01T12:00:00+00:00 was expected, not {data!r:.80}"
+        raise Unreadable(msg)
+
+    return when.astimezone(dt.UTC)
+
+
+def _mapping(data: Any, _: Any) -> dict[str, Any]:
+    if type(data) is not dict:
+        msg = f"an object was expected, not {data!r:.80}"
+        raise Unreadable(msg)
+
+    made: Any = from_plain(data)
+    if type(made) is not dict:
+        msg = "an object was expected, not the form of a value"
+        raise Unreadable(msg)
+
+    return made
+
+
+def _plain_mapping(data: Mapping[str, Any]) -> Any:
+    return {key: to_plain(list(item) if isinstance(item, tuple) else item, tagged=True) for key, item in data.items()}
+
+
+def _text_of(when: dt.datetime) -> str:
+    return when.isoformat()
+
+
+_write_variable = make_dict_unstructure_fn(
+    Variable,
+    _CONVERTER,
+    _definition=override(omit=True),
+    value=override(unstruct_hook=lambda value: value),
+    constraints=override(unstruct_hook=_plain_mapping),
+    metadata=override(unstruct_hook=_plain_mapping),
+    created_at=override(unstruct_hook=_text_of),
+    updated_at=override(unstruct_hook=_text_of),
+)
+
+_read_variable = make_dict_structure_fn(
+    Variable,
+    _CONVERTER,
+    _cattrs_forbid_extra_keys=True,
+    _definition=override(omit=True),
+    id=override(struct_hook=_strict(str)),
+    name=override(struct_hook=_strict(str)),
+    type=override(struct_hook=_strict(str)),
+    value=override(struct_hook=lambda data, _: from_plain(data)),
+    version=override(struct_hook=_version),
+    constraints=override(struct_hook=_mapping),
+    description=override(struct_hook=_optional_text),
+    metadata=override(struct_hook=_mapping),
+    sensitive=override(struct_hook=_strict(bool)),
+    created_at=override(struct_hook=_moment),
+    updated_at=override(struct_hook=_moment),
+)
+
+
+def _unstructure_variable(variable: Variable) -> dict[str, Any]:
+    data: dict[str, Any] = _write_variable(variable)
+    try:
+        data["value"] = to_plain(variable.value, tagged=bool(variable.definition.kind.classes))
+    except Unencodable as error:
+        expected = "a value that has a form outside this process"
+        raise InvalidValue(variable.name, expected=expected, got=str(error)) from None
+
+    return data
+
+
+def _structure_variable(data: Any, _: Any) -> Variable:
+    if type(data) is not dict:
+        msg = f"an object was expected, not {data!r:.80}"
+        raise Unreadable(msg)
+
+    read = _read_variable(data, Variable)
+    known = read.definition
+    return attrs.evolve(read, value=known.restore(read.value), constraints=known.constraints, definition=known)
+
+
+def _variables(data: Any, _: Any) -> list[Variable]:
+    return _CONVERTER.structure(_strict(list)(data, list), list[Variable])
+
+
+_CONVERTER.register_unstructure_hook(Variable, _unstructure_variable)
+_CONVERTER.register_structure_hook(Variable, _structure_variable)
+_CONVERTER.register_unstructure_hook(
+    Snapshot,
+    make_dict_unstructure_fn(
+        Snapshot,
+        _CONVERTER,
+        format=override(rename="version"),
+        variables=override(unstruct_hook=lambda held: [_unstructure_variable(variable) for variable in held]),
+        metadata=override(unstruct_hook=_plain_mapping),
+        created_at=override(unstruct_hook=_text_of),
+    ),
+)
+_CONVERTER.register_structure_hook(
+    Snapshot,
+    make_dict_structure_fn(
+        Snapshot,
+        _CONVERTER,
+        _cattrs_forbid_extra_keys=True,
+        session_id=override(struct_hook=_strict(str)),
+        variables=override(struct_hook=_variables),
+        created_at=override(struct_hook=_moment),
+        metadata=override(struct_hook=_mapping),
+        format=override(rename="version", struct_hook=_version),
+    ),
+)

@@ -1,0 +1,91 @@
+"""
+The same encoded form through msgspec, for what it is quick at: trees of plain values.
+
+msgspec would take a tuple for a list and a date for a text, so a value is first lowered to types that mean the same to it. The types
+of a container's items are looked at all at once, and a container of nothing but scalars is handed over as it is.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from . import _extensions
+from ._msgpack import ext_header, map_header
+from ._refusals import Unencodable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    from ._extensions import Resolve
+
+_SCALARS = frozenset((str, int, float, bool, bytes, type(None)))
+_KEYS = frozenset((str, int, float, bool, bytes))
+_pack = msgspec.msgpack.Encoder().encode
+_Raw = msgspec.Raw
+
+# What msgspec raises on an int beyond 64 bits and on a text with lone surrogates: the plain codec has a form for both.
+BEYOND = (OverflowError, UnicodeEncodeError)
+
+
+def pack(value: Any, depth: int) -> bytes:
+    """The encoded form of *value*. Raises `Unencodable`, or one of `BEYOND`."""
+    if type(value) in _SCALARS:
+        return _pack(value)
+
+    return _pack(_lower(value, depth))
+
+
+def _lower(value: Any, depth: int) -> Any:
+    cls: type = type(value)
+    if cls in _SCALARS:
+        return value
+
+    if cls is list:
+        return _lower_list(value, depth)
+
+    if cls is dict:
+        return _lower_dict(value, depth)
+
+    code, payload = _extensions.extend(value, pack, depth)
+    return _Raw(ext_header(code, len(payload)) + payload)
+
+
+def _lower_list(value: list[Any], depth: int) -> Any:
+    if not depth:
+        raise _too_deep(value)
+
+    if _SCALARS.issuperset(map(type, value)):
+        return value
+
+    depth -= 1
+    return [_lower(item, depth) for item in value]
+
+
+def _lower_dict(value: dict[Any, Any], depth: int) -> Any:
+    if not depth:
+        raise _too_deep(value)
+
+    depth -= 1
+    if not _KEYS.issuperset(map(type, value)):
+        pairs = [pack(part, depth) for pair in value.items() for part in pair]
+        return _Raw(map_header(len(value)) + b"".join(pairs))
+
+    if _SCALARS.issuperset(map(type, value.values())):
+        return value
+
+    return {key: _lower(item, depth) for key, item in value.items()}
+
+
+def _too_deep(value: object) -> Unencodable:
+    return Unencodable("", type(value).__name__, "it nests too deep, or contains itself")
+
+
+def reader(resolve: Resolve) -> Callable[[Any], Any]:
+    """A function that gives the value for its encoded form."""
+
+    def restore(code: int, payload: memoryview) -> Any:
+        return _extensions.restore(code, payload, read, resolve)
+
+    read = msgspec.msgpack.Decoder(ext_hook=restore).decode
+    return read

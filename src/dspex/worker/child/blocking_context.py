@@ -1,0 +1,112 @@
+"""`ProgramContext` of a sync program in a worker: the variables of the context that it was called on."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
+
+from .identifiers import MISSING, definition_of, is_named, key_of, keys_of, updates_of, variable_of
+from .slot import SyncCall
+
+
+class BlockingContext:
+    """
+    The variables, each method blocking until the host has answered.
+
+    Variables are named by a `Var`, a name or an id. It is the program's for as long as its call runs; afterwards every method raises
+    `ContextClosed`. Once the caller has gone or the deadline has passed, every method raises `CallCancelled`, a waiting one at once.
+    """
+
+    def __init__(self, call: SyncCall) -> None:
+        self._call = call
+
+    def __repr__(self) -> str:
+        return f"<ProgramContext {self.id!r} of {self._call.program!r}>"
+
+    @property
+    def id(self) -> str:
+        """The id of the context."""
+        return self._call.context
+
+    def get(self, v: Any, default: Any = MISSING) -> Any:
+        """The value. Raises `VariableNotFound` unless there is a *default*."""
+        try:
+            return self._call.ask("get", key_of(v))
+        except KeyError as error:
+            if default is MISSING or not is_named(error, "VariableNotFound"):
+                raise
+
+            return default
+
+    def set(
+        self, v: Any, value: Any, *, metadata: Optional[Mapping[str, Any]] = None, expected_version: Optional[int] = None
+    ) -> int:
+        """Set it, and give the new version. Raises `VersionConflict` if it isn't at *expected_version*."""
+        version: int = self._call.ask("set", key_of(v), value, metadata and dict(metadata), expected_version)
+        return version
+
+    def update(self, v: Any, function: Callable[[Any], Any], *, metadata: Optional[Mapping[str, Any]] = None) -> Any:
+        """
+        Set it to what *function* makes of its value, and give that.
+
+        *function* runs here, between a read and a write that is refused if somebody wrote meanwhile: then it runs again, on the new value.
+        """
+        key = key_of(v)
+        while True:
+            value, version = self._call.ask("read", key)
+            value = function(value)
+            try:
+                self._call.ask("set", key, value, metadata and dict(metadata), version)
+            except ValueError as error:
+                if not is_named(error, "VersionConflict"):
+                    raise
+            else:
+                return value
+
+    def add(self, v: Any, n: Any) -> Any:
+        """Add the number *n* to it, atomically, and give the new value."""
+        return self._call.ask("add", key_of(v), n)
+
+    def append(self, v: Any, item: Any) -> int:
+        """Append *item* to the list it holds, atomically, and give the new version."""
+        version: int = self._call.ask("append", key_of(v), item)
+        return version
+
+    def merge(self, v: Any, mapping: Mapping[Any, Any]) -> int:
+        """Merge *mapping* into the dict it holds, atomically, and give the new version."""
+        version: int = self._call.ask("merge", key_of(v), dict(mapping))
+        return version
+
+    def get_many(self, vs: Iterable[Any]) -> Dict[str, Any]:
+        """The values by name (or id, where one was given), read at one moment. Missing ones are left out."""
+        values: Dict[str, Any] = self._call.ask("get_many", keys_of(vs))
+        return values
+
+    def set_many(
+        self, values: Mapping[Any, Any], *, metadata: Optional[Mapping[str, Any]] = None, atomic: bool = True
+    ) -> Dict[str, int]:
+        """Set all or none, and give the new versions. With ``atomic=False`` set what can be set, then raise `BatchError` for the rest."""
+        versions: Dict[str, int] = self._call.ask("set_many", updates_of(values), metadata and dict(metadata), atomic)
+        return versions
+
+    def define(self, v: Any, type: Any = "any", initial: Any = None, **constraints: Any) -> str:  # noqa: A002
+        """Define a variable, from a `Var` or from a name, a type (``"float"``) and constraints. Gives its id. No patterns from a worker."""
+        definition = definition_of(v, type, constraints)
+        identifier: str = self._call.ask("define", definition, getattr(v, "initial", initial))
+        return identifier
+
+    def delete(self, v: Any) -> None:
+        """Remove it."""
+        self._call.ask("delete", key_of(v))
+
+    def exists(self, v: Any) -> bool:
+        """Whether there is such a variable."""
+        found: bool = self._call.ask("exists", key_of(v))
+        return found
+
+    def info(self, v: Any) -> Any:
+        """All there is to know of it, as a record with the fields of `dspex.Variable`."""
+        return variable_of(self._call.ask("info", key_of(v)))
+
+    def list(self) -> List[Any]:
+        """The same of all variables, in the order they were defined."""
+        return [variable_of(told) for told in self._call.ask("list")]

@@ -1,0 +1,96 @@
+"""
+One running call: what it may still do, and why not.
+
+A call is open until something ends it: it was cancelled, its deadline passed, its connection is gone, or it returned. The first of these
+stays the reason, except that returning always closes: a thread that the program left behind gets a clear error, whatever it asks.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar
+from typing import Any, List, Optional
+
+from ...wire import Malformed, Unencodable, error_from_wire, operations
+from .failures import home
+
+PAST_DEADLINE = "its deadline has passed"
+GONE = "its connection to the host is closed"
+
+
+class RunningCall:
+    """
+    What sync and async calls have in common.
+
+    Args:
+        stream: its stream on the channel.
+        message: the `Call` that began it.
+
+    """
+
+    def __init__(self, stream: int, message: Any) -> None:
+        self.stream = stream
+        self.program: str = message.meta.get("program") or "this program"
+        self.context: str = message.meta.get("context") or ""
+        self.deadline: Optional[float] = None if message.deadline_us is None else time.monotonic() + message.deadline_us / 1e6
+        self.cancelled: Optional[str] = None
+        self._returned = False
+        self._operations = 0
+
+    def check(self) -> None:
+        """Raise what an operation gets now: nothing while the call is open."""
+        if self._returned:
+            raise self.over()
+
+        if self.cancelled is None and self.deadline is not None and time.monotonic() >= self.deadline:
+            self.cancelled = PAST_DEADLINE
+
+        if self.cancelled is not None:
+            raise self.refusal()
+
+    def refusal(self, *, applied: Optional[bool] = False) -> Any:
+        """The `CallCancelled` with the reason. *applied* is None for an operation that was under way."""
+        error = home().CallCancelled(self.program, reason=self.cancelled or GONE)
+        error.applied = applied
+        return error
+
+    def over(self) -> Exception:
+        """What is raised once the program has returned."""
+        hint = "The call it was lent to has ended. Do what needs ctx before the program returns, and wait for your threads."
+        error: Exception = home().ContextClosed(self.context, status=f"closed to {self.program!r}", hint=hint)
+        return error
+
+    def next_operation(self) -> int:
+        """A number for an operation, counting from 1."""
+        self._operations += 1
+        return self._operations
+
+
+def refused_value(operation: List[Any], error: Unencodable) -> Exception:
+    """The error for an *operation* (number, name, arguments) of which something has no encoded form."""
+    _, name, *args = operation
+    variable = args[0] if args and isinstance(args[0], str) else f"ctx.{name}"
+    path = error.path[len("ops[0][") :].partition("]")[2]
+    refused: Exception = home().InvalidValue(
+        variable, expected="a value that can leave the worker", got=f"{error.type_name} ({error.reason})", path=path
+    )
+    return refused
+
+
+def checked(operation: List[Any]) -> List[Any]:
+    """The *operation*, if the host will take it: it closes the connection of a worker that asks for something else. Raises TypeError."""
+    try:
+        operations.check([operation])
+    except Malformed as error:
+        raise TypeError(str(error)) from None
+
+    return operation
+
+
+def told(error: Any) -> BaseException:
+    """The exception that the host answered an operation with."""
+    return error_from_wire(error, home=home())
+
+
+current: ContextVar[Any] = ContextVar("dspex_worker_call")
+"""The `ProgramContext` of the call that the code runs in, for code that isn't handed it."""

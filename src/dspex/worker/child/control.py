@@ -1,0 +1,211 @@
+"""
+A worker's main thread: the greeting, then the control connection until its end.
+
+It opens channels, passes on cancellations, and is the one who notices that the host is gone. Programs never run here.
+"""
+
+from __future__ import annotations
+
+import _signal
+import os
+import sys
+import time
+
+from ...wire import Cancel, Channel, Close, Drain, Hello, Log
+from .link import ControlLink, Gone
+from .orphans import guard, kill_group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, NoReturn, Optional, Type, Union
+
+    from .loop import LoopChannel
+    from .slot import Slot
+    from .warming import Warming
+
+EXIT_PROTOCOL = 70
+"""The exit code after garbage on the control connection (``EX_SOFTWARE``)."""
+
+EXIT_TERMINATED = 143
+"""The exit code after a second SIGTERM, or one before the greeting: what shells report for it."""
+
+INFO = 20
+
+
+def run(control: int, lifeline: Optional[int]) -> NoReturn:
+    """Serve the host on the descriptor *control* until it closes it. Ends the process."""
+    guard(lifeline)
+    link = ControlLink(control)
+    _heed_signals(link)
+    try:
+        code = _serve(link)
+    except Gone:
+        kill_group()
+        code = EXIT_PROTOCOL
+
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """
+    End the process as a normal exit would, but without waiting for threads.
+
+    Finalizing the interpreter under running program threads can abort it, and the host has asked us to end.
+    """
+    import atexit  # noqa: PLC0415
+
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+    os._exit(code)
+
+
+def _heed_signals(link: ControlLink) -> None:
+    """
+    Ignore SIGINT, drain on SIGTERM.
+
+    By functions, not by SIG_IGN: an ignored signal would stay ignored in every program that a program here executes. A fork without
+    exec gets the default behaviour back.
+    """
+
+    def terminate(*_: object) -> None:
+        _signal.signal(_signal.SIGTERM, lambda *_: os._exit(EXIT_TERMINATED))
+        link.ring()
+
+    def forked() -> None:
+        _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        link.close()
+
+    _signal.signal(_signal.SIGTERM, terminate)
+    _signal.signal(_signal.SIGINT, lambda *_: None)
+    os.register_at_fork(after_in_child=forked)
+
+
+def _serve(link: ControlLink) -> int:
+    # The border of the process: whatever goes wrong here is told to the host before it ends us.
+    try:
+        hello = _greeting(link)
+        return Control(link, hello.config).serve()
+    except Gone:
+        raise
+    except Exception as error:
+        link.send(0, Close(getattr(error, "code", "internal"), f"{type(error).__name__}: {error}"))
+        if not hasattr(error, "code"):
+            sys.excepthook(type(error), error, error.__traceback__)
+
+        return EXIT_PROTOCOL
+
+
+def _greeting(link: ControlLink) -> Any:
+    """Read the host's hello, settle down where it says, and answer. Raises `StartRefused` if we can't."""
+    event = link.read()
+    if event is None:
+        os._exit(EXIT_TERMINATED)
+
+    hello = event[1]
+    _settle(hello.config)
+    about = {
+        "pid": os.getpid(),
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "implementation": sys.implementation.name,
+        "ready_ns": time.monotonic_ns(),
+    }
+    link.send(0, Hello(hello.protocol, hello.version, python=list(sys.version_info[:3]), codec="pure", config=about))
+    return hello
+
+
+class StartRefused(Exception):
+    """The host's configuration can't be followed."""
+
+    code = "start_failed"
+
+
+def _settle(config: Dict[str, Any]) -> None:
+    path: List[str] = config.get("path") or []
+    sys.path[:] = [*path, *(entry for entry in sys.path if entry not in path)]
+    if config.get("cwd"):
+        try:
+            os.chdir(config["cwd"])
+        except OSError as error:
+            raise StartRefused(f"the worker can't use {config['cwd']!r} as its working directory: {error}") from error
+
+    # Pipes are block buffered otherwise, and what a killed worker printed last would be lost.
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+class Control:
+    """The worker after the greeting: its channels by index, and the answer to each control message."""
+
+    def __init__(self, link: ControlLink, config: Dict[str, Any]) -> None:
+        # Imported in the main thread, and only now: threading remembers the thread that imports it as the main one.
+        from .programs import Programs  # noqa: PLC0415
+        from .warming import Warming  # noqa: PLC0415
+
+        self.link = link
+        self.channels: Dict[int, Union[Slot, LoopChannel]] = {}
+        self.warming: Warming = Warming(config, self._tell)
+        self.programs: Programs = Programs()
+        self._open = True
+        os.register_at_fork(after_in_child=self._forked)
+
+    def serve(self) -> int:
+        """Serve control messages until the host closes the connection politely. The exit code."""
+        self.warming.start()
+        while self._open:
+            event = self.link.read()
+            if event is None:
+                self.link.send(0, Drain())
+            else:
+                HANDLERS[type(event[1])](self, event[1])
+
+        return 0
+
+    def _tell(self, text: str, facts: Dict[str, Any]) -> None:
+        self.link.send(0, Log(INFO, "dspex.worker", text, facts))
+
+    def _open_channel(self, message: Any) -> None:
+        self.channels = {index: channel for index, channel in self.channels.items() if not channel.closed}
+        opened = CHANNELS[message.kind](self.link.descriptors.popleft(), self)
+        self.channels[message.index] = opened
+        opened.start(f"dspex-{message.kind}-{message.index}")
+
+    def _cancel(self, message: Any) -> None:
+        channel = self.channels.get(message.channel)
+        if channel is not None:
+            channel.cancel(message.stream, message.reason)
+
+    def _close(self, _message: Any) -> None:
+        self._open = False
+
+    def _ignore(self, _message: Any) -> None:
+        """The host drains by sending us nothing more: there is nothing to do."""
+
+    def _forked(self) -> None:
+        for channel in self.channels.values():
+            channel.abandon()
+
+
+def _slot(fd: int, control: Control) -> Slot:
+    from .slot import Slot  # noqa: PLC0415
+
+    return Slot(fd, control.programs, control.warming)
+
+
+def _loop(fd: int, control: Control) -> LoopChannel:
+    from .loop import LoopChannel  # noqa: PLC0415
+
+    return LoopChannel(fd, control.programs, control.warming)
+
+
+CHANNELS: Dict[str, Callable[[int, Control], Union[Slot, LoopChannel]]] = {"thread": _slot, "loop": _loop}
+
+HANDLERS: Dict[Type[Any], Callable[[Control, Any], None]] = {
+    Channel: Control._open_channel,
+    Cancel: Control._cancel,
+    Close: Control._close,
+    Drain: Control._ignore,
+}

@@ -1,0 +1,110 @@
+"""What the host is told when a call fails: the program's exception as text and names, never as an object."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from types import ModuleType, TracebackType
+from typing import Any, List, Optional
+
+from ... import _exceptions
+from ...wire import Error, Unencodable, error_to_wire
+
+ROOT = __name__.partition(".")[0]
+MAX_TEXT = 65_536
+"""Characters of a message or a traceback that travel; the middle of a longer one is left out."""
+
+_OURS = (__package__ + ".", "importlib.")
+_PROGRAMS = __package__ + ".modules."
+
+
+class Refused(Exception):
+    """An error of ours to be told to the host as it is, not as something the program raised."""
+
+    def __init__(self, error: _exceptions.DspexError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def home() -> ModuleType:
+    """The module whose error classes a program sees: the real dspex's once the program has imported that, our copy of it until then."""
+    return sys.modules.get("dspex._exceptions", _exceptions)
+
+
+def failure(program: str, error: BaseException) -> Error:
+    """The message that tells of *error*, which came out of *program* or of our dealing with it."""
+    return Error(*error_to_wire(error.error if isinstance(error, Refused) else program_failed(program, error)))
+
+
+def program_failed(program: str, error: BaseException) -> _exceptions.ProgramFailed:
+    """*error* as a `ProgramFailed` with everything in words."""
+    return _exceptions.ProgramFailed(
+        program,
+        type=qualified(type(error)),
+        message=_short(_message(error)),
+        traceback=traceback_of(error),
+        types=[qualified(cls) for cls in type(error).__mro__ if cls is not object],
+    )
+
+
+def result_failed(program: str, error: BaseException) -> Error:
+    """The message for a result that has no encoded form, or whose encoding raised."""
+    if not isinstance(error, Unencodable):
+        return failure(program, error)
+
+    problem = f"its result can't leave the worker: {unencodable(error)}. Return plain data: numbers, text, lists, dicts, records."
+    types = [qualified(cls) for cls in _exceptions.InvalidValue.__mro__ if cls is not object]
+    return Error(*error_to_wire(_exceptions.ProgramFailed(program, type=types[0], message=problem, types=types)))
+
+
+def unencodable(error: Unencodable) -> str:
+    """Where, what and why, in words."""
+    return f"at {error.path or 'its top'}: {error.type_name}: {error.reason}"
+
+
+def qualified(cls: type) -> str:
+    """The class's full name; that of our private copy is dspex's."""
+    return _public(f"{cls.__module__}.{cls.__qualname__}")
+
+
+def traceback_of(error: BaseException) -> str:
+    """The formatted traceback, from the first frame that isn't ours."""
+    # An exception's own code runs here (__str__, __notes__) and may fail in any way: then there is less to tell.
+    try:
+        lines: List[str] = traceback.format_exception(type(error), error, theirs(error.__traceback__))
+    except Exception as problem:
+        return f"(the traceback can't be shown: {type(problem).__name__})"
+
+    return _public(_short("".join(lines)))
+
+
+def theirs(trace: Optional[TracebackType]) -> Optional[TracebackType]:
+    """*trace* without the leading frames of the worker and of importlib; None if there are no others."""
+    while trace is not None and _is_ours(trace.tb_frame.f_globals):
+        trace = trace.tb_next
+
+    return trace
+
+
+def _is_ours(namespace: Any) -> bool:
+    name = f"{namespace.get('__name__', '')}."
+    return name.startswith(_OURS) and not name.startswith(_PROGRAMS)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as problem:
+        return f"(its text can't be shown: {type(problem).__name__})"
+
+
+def _public(text: str) -> str:
+    return text.replace(f"{ROOT}.", "dspex.")
+
+
+def _short(text: str) -> str:
+    if len(text) <= MAX_TEXT:
+        return text
+
+    half = MAX_TEXT // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"

@@ -1,0 +1,67 @@
+"""What both kinds of `ProgramContext` make of their arguments and of the answers."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any, Dict, Iterable, List, Mapping
+
+BUILTINS = (bool, bytes, dict, float, int, list, str)
+
+MISSING: Any = type("Missing", (), {"__repr__": lambda _self: "MISSING"})()
+"""No default was given."""
+
+Variable = namedtuple(  # noqa: PYI024
+    "Variable",
+    "id name type value version constraints description metadata sensitive created_at updated_at",
+    defaults=(None,) * 11,
+)
+Variable.__doc__ = "A variable as it was when asked for: the fields of `dspex.Variable`, for interpreters without dspex."
+
+
+def key_of(identifier: Any) -> str:
+    """A name or an id as it is; of a `Var`, the real one or anything like it, its name."""
+    name = identifier if isinstance(identifier, str) else getattr(identifier, "name", None)
+    if not isinstance(name, str):
+        raise TypeError(f"expected a Var, a name or an id of a variable, got {identifier!r}")
+
+    return name
+
+
+def keys_of(identifiers: Iterable[Any]) -> List[str]:
+    """The same for many. A single str is a mistake, not its letters."""
+    if isinstance(identifiers, str):
+        raise TypeError(f"expected several variables, got the str {identifiers!r}. Use [{identifiers!r}].")
+
+    return [key_of(identifier) for identifier in identifiers]
+
+
+def updates_of(mapping: Mapping[Any, Any]) -> Dict[str, Any]:
+    """The values to set, by name or id."""
+    return {key_of(identifier): value for identifier, value in mapping.items()}
+
+
+def variable_of(told: Any) -> Any:
+    """The record in the host's answer."""
+    if not isinstance(told, dict):
+        return told
+
+    return Variable(**{name: told[name] for name in Variable._fields if name in told})
+
+
+def definition_of(declared: Any, type: Any, constraints: Mapping[str, Any]) -> Dict[str, Any]:  # noqa: A002
+    """The definition to send: of a `Var` its own, else a name and a type, one of the seed's names or a plain builtin."""
+    definition = getattr(declared, "definition", None)
+    if definition is not None:
+        packed: Dict[str, Any] = definition.pack()
+        return packed
+
+    label = type.__name__ if type in BUILTINS else type
+    if not isinstance(label, str):
+        raise TypeError(f"the type of {declared!r} must be a name such as 'float' or 'list[float]', or a builtin class, got {type!r}")
+
+    return {"name": key_of(declared), "type": label, "constraints": dict(constraints), "description": None, "metadata": {}, "sensitive": False}
+
+
+def is_named(error: BaseException, name: str) -> bool:
+    """Whether *error* is dspex's *name*, of whichever copy of dspex it comes."""
+    return type(error).__name__ == name

@@ -1,0 +1,152 @@
+"""
+A blocking socket, a `Connection` and a bell, as one.
+
+Whoever waits in `Link.read` waits for the socket, for a deadline and for the bell at once; another thread (or a signal handler) rings it to
+make the reader look up. Reading is for one thread at a time; sending is for any.
+"""
+
+from __future__ import annotations
+
+import _socket
+import _thread
+import os
+import select
+import time
+from collections import deque
+
+from ...wire import Connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Deque, Optional, Tuple
+
+    Event = Tuple[int, Any]
+
+READ = 65_536
+
+
+class Gone(Exception):
+    """The connection is over: the other end closed it, or this process is a fork that must not use it."""
+
+
+class Link:
+    """
+    One connection to the host.
+
+    Args:
+        fd: the connected socket; the link owns it.
+        kind: ``"control"``, ``"thread"`` or ``"loop"``.
+        resolve: finds the class a label names, for values that are members of enums or records.
+
+    """
+
+    def __init__(self, fd: int, kind: str, *, resolve: Optional[Callable[[str, str], Any]] = None) -> None:
+        self.socket = _socket.socket(fileno=fd)
+        self.socket.setblocking(True)
+        self.connection = Connection("worker", kind, resolve=resolve)
+        self._bell, self._ringer = os.pipe()
+        self._lock = _thread.allocate_lock()
+        self._early: Deque[Event] = deque()
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+        self._poll.register(self._bell, select.POLLIN)
+
+    def ring(self) -> None:
+        """Make the reader's `read` give None. Safe in signal handlers."""
+        os.write(self._ringer, b"!")
+
+    def send(self, stream: int, message: Any) -> None:
+        """
+        Send a message, whole, however long the host takes to read it.
+
+        Raises `Unencodable` (nothing was sent) or `Gone`.
+        """
+        with self._lock:
+            self.connection.send(stream, message)
+            self._flush()
+
+        while self.connection.blocked:
+            self._fill()
+            event = self._next()
+            while event is not None:
+                self._early.append(event)
+                event = self._next()
+
+    def read(self, until: Optional[float] = None) -> Optional[Event]:
+        """The next ``(stream, message)``. None when the bell rang or the monotonic time *until* has come. Raises `Gone`."""
+        while True:
+            event = self._early.popleft() if self._early else self._next()
+            if event is not None:
+                return event
+
+            if not self._wait(until):
+                return None
+
+            self._fill()
+
+    def close(self) -> None:
+        """Close the socket and the bell. A fork of this process calls it too: what it closes is its own copy."""
+        if self._bell >= 0:
+            self.socket.close()
+            os.close(self._bell)
+            os.close(self._ringer)
+            self._bell = self._ringer = -1
+
+    def _next(self) -> Optional[Event]:
+        with self._lock:
+            event: Optional[Event] = self.connection.next_event()
+            self._flush()
+
+        return event
+
+    def _flush(self) -> None:
+        data = self.connection.data_to_send()
+        if data:
+            try:
+                self.socket.sendall(data)
+            except OSError as error:
+                raise Gone from error
+
+    def _wait(self, until: Optional[float]) -> bool:
+        """Whether the socket has something to read; False for the bell and for *until*."""
+        left = None if until is None else max(0.0, (until - time.monotonic()) * 1000)
+        ready = self._poll.poll(left)
+        if any(fd == self._bell for fd, _ in ready):
+            os.read(self._bell, 64)
+            return False
+
+        return bool(ready)
+
+    def _fill(self) -> None:
+        try:
+            data = self._receive()
+        except OSError as error:
+            raise Gone from error
+
+        if not data:
+            raise Gone
+
+        with self._lock:
+            self.connection.receive(data)
+
+    def _receive(self) -> bytes:
+        return self.socket.recv(READ)
+
+
+class ControlLink(Link):
+    """The control connection, which file descriptors travel over too: `descriptors` has those received and not yet taken, in order."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd, "control")
+        self.descriptors: Deque[int] = deque()
+
+    def _receive(self) -> bytes:
+        data, ancillary, _flags, _address = self.socket.recvmsg(READ, _socket.CMSG_SPACE(64), getattr(_socket, "MSG_CMSG_CLOEXEC", 0))
+        for level, kind, packed in ancillary:
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+                self.descriptors.extend(memoryview(packed).cast("i"))
+
+        for fd in self.descriptors:
+            os.set_inheritable(fd, False)
+
+        return data

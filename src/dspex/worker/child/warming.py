@@ -1,0 +1,85 @@
+"""What a worker does in the background once it is ready, and before its first program: site, a faster codec, the modules of ``imports=``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import time
+from typing import Any, Callable, Dict, Iterable
+
+from ...wire import codec
+from .link import Gone
+
+Tell = Callable[[str, Dict[str, Any]], None]
+
+
+class Warming:
+    """
+    The background work, once a worker.
+
+    Args:
+        config: what the host's hello says: ``imports`` are names of modules, ``warm=False`` leaves everything but those out.
+        tell: sends what came of it to the host.
+
+    """
+
+    def __init__(self, config: Dict[str, Any], tell: Tell) -> None:
+        self._config = config
+        self._tell = tell
+        self._done = threading.Event()
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        threading.Thread(target=self._run, name="dspex-warming", daemon=True).start()
+
+    def wait(self) -> None:
+        """Wait for its end, as everything that runs programs does first."""
+        self._done.wait()
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        failed: Dict[str, str] = {}
+        try:
+            if self._config.get("warm", True):
+                _complete_site()
+                codec.upgrade()
+
+            failed = import_all(self._config.get("imports") or ())
+        finally:
+            self._done.set()
+
+        self._report(time.monotonic() - began, failed)
+
+    def _report(self, seconds: float, failed: Dict[str, str]) -> None:
+        try:
+            self._tell("warm", {"seconds": seconds, "codec": codec.name(), "failed": failed})
+        except Gone:
+            """The main thread sees it too, and ends us."""
+
+
+def _complete_site() -> None:
+    """
+    Do what ``-S`` left out: it is quicker to start with, but editable installs and virtual environments live in .pth files.
+
+    Entries that are there already keep their places.
+    """
+    if sys.flags.no_site:
+        import site  # noqa: PLC0415
+
+        site.main()
+
+
+def import_all(names: Iterable[str]) -> Dict[str, str]:
+    """Import the modules *names*; the traceback of each that failed, by name."""
+    from .failures import traceback_of  # noqa: PLC0415
+
+    failed: Dict[str, str] = {}
+    for name in names:
+        # The border to the user's code: a module may raise anything, and the worker can do without it.
+        try:
+            importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            failed[name] = traceback_of(error)
+
+    return failed

@@ -1,0 +1,160 @@
+"""
+One connection with a worker: a socket and the protocol's state, and nothing that waits for longer than a socket does.
+
+Bytes leave in the step that made them, as long as the kernel takes them; what it doesn't take is left to a writer task, which exists
+only meanwhile. Nobody ever waits to send, so that a worker which has stopped reading holds up its own calls and nobody else's: what is
+queued for it is bounded by the credit it gave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import anyio
+
+from ...wire import Connection
+
+_READ_BYTES: Final = 65_536
+
+Spawn = Callable[[Callable[[], Awaitable[Any]]], Any]
+
+
+class Ended(Exception):
+    """The other side closed the connection, or the process behind it has died."""
+
+
+class Channel:
+    """
+    A non-blocking stream socket that speaks the protocol.
+
+    Attributes:
+        connection: the protocol's state; messages are queued on it, then `flush` writes them.
+        index: what the worker calls this channel; 0 for the control connection.
+        broken: True once anything about it has failed. It is closed then, never used again.
+
+    """
+
+    __slots__ = ("_outbox", "_sock", "_spawn", "_streams", "broken", "connection", "index")
+
+    def __init__(self, sock: socket.socket, kind: str, *, spawn: Spawn, index: int = 0) -> None:
+        self.connection = Connection("host", kind)
+        self.index = index
+        self.broken = False
+        self._sock = sock
+        self._spawn = spawn
+        self._streams = 0
+        self._outbox: deque[tuple[memoryview, socket.socket | None]] = deque()
+
+    def next_stream(self) -> int:
+        """The number of the next call on this channel. They rise."""
+        self._streams += 1
+        return self._streams
+
+    async def receive(self) -> None:
+        """
+        Waits until something has come and hands it to `connection`.
+
+        Raises:
+            Ended: nothing will ever come.
+            RemoteProtocolError: what came is no frame.
+
+        """
+        try:
+            await anyio.wait_readable(self._sock)
+            data = self._sock.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except (OSError, anyio.ClosedResourceError):
+            data = b""
+
+        if not data:
+            self.broken = True
+            raise Ended
+
+        self.connection.receive(data)
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come since the last call ended: no stray bytes of its program's, no end of the connection."""
+        if self.broken:
+            return False
+
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+
+        return False
+
+    def flush(self) -> None:
+        """Writes what the protocol lets go now. Of a socket that has failed nothing is said here: whoever reads it is told."""
+        data = self.connection.data_to_send()
+        if data:
+            self._write(data)
+
+    def pass_on(self, sock: socket.socket) -> None:
+        """Writes what is queued, with *sock* attached to it, and closes *sock* on this side."""
+        self._write(self.connection.data_to_send(), sock)
+
+    def _write(self, data: bytes, attached: socket.socket | None = None) -> None:
+        view = memoryview(data)
+        if not self._outbox:
+            view = self._send(view, attached)
+            if not view:
+                return
+
+            attached = None if len(view) < len(data) else attached
+            self._spawn(self._write_rest)
+
+        self._outbox.append((view, attached))
+
+    def _send(self, view: memoryview, attached: socket.socket | None) -> memoryview:
+        try:
+            sent = self._sock.send(view) if attached is None else socket.send_fds(self._sock, [view], [attached.fileno()])
+        except BlockingIOError:
+            return view
+        except OSError:
+            self.broken = True
+            sent = len(view)
+
+        if attached is not None:
+            attached.close()
+
+        return view[sent:]
+
+    async def _write_rest(self) -> None:
+        while self._outbox and not self.broken:
+            with contextlib.suppress(anyio.ClosedResourceError, OSError):
+                await anyio.wait_writable(self._sock)
+                self._write_one()
+
+    def _write_one(self) -> None:
+        view, attached = self._outbox[0]
+        rest = self._send(view, attached)
+        if not rest:
+            self._outbox.popleft()
+        elif len(rest) < len(view):
+            self._outbox[0] = (rest, None)
+
+    def hang_up(self) -> None:
+        """Ends the conversation both ways: whoever waits on this channel, here or there, is woken. The socket stays open."""
+        self.broken = True
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Closes the socket, waking whoever still waits on it. Idempotent."""
+        self.broken = True
+        for _, attached in self._outbox:
+            if attached is not None:
+                attached.close()
+
+        self._outbox.clear()
+        if self._sock.fileno() >= 0:
+            anyio.notify_closing(self._sock)
+            self._sock.close()

@@ -1,0 +1,212 @@
+"""
+A call in a worker, from its `Call` to its `Reply` or `Error`: on a thread's own channel, or among others on the loop's.
+
+A sync program has a channel to itself, and the task that called it reads that channel: there is nobody between the program and its
+caller, which is what makes an operation of it cheap. Async programs share one channel, which one task reads for all of them.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ..._exceptions import DspexError, RemoteProtocolError
+from ...wire import Call, Cancel, Close, Error, Log, Op, Reply
+from .channel import Channel, Ended
+from .door import SLICE, Door
+from .journal import relay
+
+if TYPE_CHECKING:
+    from .port import Port
+
+Outcome = Reply | Error
+
+
+class ThreadChannel(Channel):
+    """A channel with a thread of the worker at its other end: one call at a time."""
+
+    __slots__ = ()
+
+    def begin(self, call: Call, port: Port | None) -> ThreadTalk:
+        """
+        Sends *call*.
+
+        Raises:
+            Unencodable: its inputs can't cross. Nothing was sent.
+
+        """
+        stream = self.next_stream()
+        self.connection.send(stream, call)
+        self.flush()
+        return ThreadTalk(self, stream, port)
+
+
+class ThreadTalk:
+    """One call on a `ThreadChannel`. `outcome` may be awaited again after it was cancelled."""
+
+    __slots__ = ("_door", "channel", "over", "stream")
+
+    def __init__(self, channel: ThreadChannel, stream: int, port: Port | None) -> None:
+        self.channel = channel
+        self.stream = stream
+        self.over = False
+        self._door = Door(channel, stream, port=port)
+
+    async def outcome(self) -> Outcome:
+        """
+        Serves the program's operations until it ends.
+
+        Raises:
+            Ended: the channel was closed, most likely since its worker has died.
+            RemoteProtocolError: garbage came.
+
+        """
+        channel = self.channel
+        next_event = channel.connection.next_event
+        while True:
+            await channel.receive()
+            while (event := next_event()) is not None:
+                message = event[1]
+                if type(message) is Op and len(message.ops) <= SLICE:
+                    self._door.serve_nowait(message.ops)
+                elif type(message) is Op:
+                    await self._door.serve(message.ops)
+                elif type(message) is Log:
+                    relay(message)
+                else:
+                    return self._end(message)
+
+            channel.flush()
+
+    def _end(self, message: object) -> Outcome:
+        self._door.shut = True
+        if isinstance(message, (Reply, Error)):
+            self.over = True
+            return message
+
+        raise gave_up(message)
+
+    def cancel(self, control: Channel, reason: str) -> None:
+        """Asks the program to end. Its thread may be busy, so this goes by way of the control connection."""
+        control.connection.send(0, Cancel(reason, self.channel.index, self.stream))
+        control.flush()
+
+    def abandon(self) -> None:
+        """Nothing more is answered on behalf of this call."""
+        self._door.shut = True
+
+
+class LoopChannel(Channel):
+    """A channel with the worker's event loop at its other end: many calls at once."""
+
+    __slots__ = ("_talks",)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._talks: dict[int, LoopTalk] = {}
+
+    def begin(self, call: Call, port: Port | None) -> LoopTalk:
+        """
+        Sends *call*.
+
+        Raises:
+            Unencodable: its inputs can't cross. Nothing was sent.
+
+        """
+        stream = self.next_stream()
+        self.connection.send(stream, call)
+        talk = self._talks[stream] = LoopTalk(self, stream, port)
+        self.flush()
+        return talk
+
+    async def read(self) -> None:
+        """Reads for all calls until the channel ends; then all of them are told."""
+        failure: Exception = Ended()
+        try:
+            while True:
+                await self._read_once()
+        except (Ended, RemoteProtocolError) as error:
+            failure = error
+        finally:
+            self.hang_up()
+            for talk in list(self._talks.values()):
+                talk.settle(failure)
+
+    async def _read_once(self) -> None:
+        await self.receive()
+        while (event := self.connection.next_event()) is not None:
+            stream, message = event
+            talk = self._talks.get(stream)
+            if isinstance(message, Log):
+                relay(message)
+            elif talk is not None:
+                await talk.take(message)
+            elif stream == 0:
+                raise gave_up(message)
+
+        self.flush()
+
+    def forget(self, stream: int) -> None:
+        """The call of *stream* has ended."""
+        self._talks.pop(stream, None)
+
+
+class LoopTalk:
+    """One call on a `LoopChannel`. `outcome` may be awaited again after it was cancelled."""
+
+    __slots__ = ("_done", "_door", "_outcome", "channel", "over", "stream")
+
+    def __init__(self, channel: LoopChannel, stream: int, port: Port | None) -> None:
+        self.channel = channel
+        self.stream = stream
+        self._door = Door(channel, stream, port=port)
+        self.over = False
+        self._done = anyio.Event()
+        self._outcome: Outcome | Exception | None = None
+
+    async def take(self, message: object) -> None:
+        """What the worker said about this call."""
+        if isinstance(message, Op):
+            if len(message.ops) <= SLICE:
+                self._door.serve_nowait(message.ops)
+            else:
+                await self._door.serve(message.ops)
+        elif isinstance(message, (Reply, Error)):
+            self.settle(message)
+
+    def settle(self, outcome: Outcome | Exception) -> None:
+        """Ends the call with what came, or with why nothing will."""
+        self.over = True
+        self.abandon()
+        self._outcome = outcome
+        self._done.set()
+
+    async def outcome(self) -> Outcome:
+        """Waits for the program's end. Raises as `ThreadTalk.outcome` does."""
+        await self._done.wait()
+        if isinstance(self._outcome, Exception):
+            raise copy(self._outcome)  # each caller gets an error of its own
+
+        assert self._outcome is not None  # noqa: S101 - told to the type checkers
+        return self._outcome
+
+    def cancel(self, control: Channel, reason: str) -> None:  # noqa: ARG002 - the same words as a ThreadTalk
+        """Asks the program to end: its task is cancelled."""
+        if not self.channel.broken:
+            self.channel.connection.send(self.stream, Cancel(reason))
+            self.channel.flush()
+
+    def abandon(self) -> None:
+        """Nothing more is answered on behalf of this call."""
+        self._door.shut = True
+        self.channel.forget(self.stream)
+
+
+def gave_up(message: object) -> DspexError:
+    """The error of a channel on which the worker said something that ends it."""
+    if isinstance(message, Close):
+        return RemoteProtocolError(f"The worker closed a call's channel: {message.reason or message.code or 'no reason given'}.", code=message.code)
+
+    return RemoteProtocolError(f"The worker sent {type(message).__name__} where only the end of a call or an operation belongs.")

@@ -1,0 +1,108 @@
+"""
+The door: a running program's operations, brought to the context it was called for, and to no other.
+
+Whose variables they are is in the host's own record of the call; a frame can't name a session. An operation is served in the reader's
+own step if the context's gate is open. If not it is posted, in order, and answered later; the reader goes on reading, so that one
+context that is busy never keeps the calls of another waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio.lowlevel
+
+from ..._exceptions import ContextClosed, InvalidValue
+from ...wire import OpReply, Unencodable, error_to_wire
+from .port import GateClosed
+
+if TYPE_CHECKING:
+    from .channel import Channel
+    from .port import Answer, Port
+
+# So many operations are served in one step of the loop: about a millisecond's worth.
+SLICE: Final = 256
+
+
+class Door:
+    """One call's way to its context's variables."""
+
+    __slots__ = ("_channel", "_port", "_stream", "shut")
+
+    def __init__(self, channel: Channel, stream: int, *, port: Port | None) -> None:
+        self._channel = channel
+        self._stream = stream
+        self._port: Port = NO_PORT if port is None else port
+        self.shut = False
+
+    async def serve(self, ops: Sequence[Sequence[Any]]) -> None:
+        """Serves a batch of any size, a slice of it in each step of the loop."""
+        for start in range(0, len(ops), SLICE):
+            self.serve_nowait(ops[start : start + SLICE])
+            self._channel.flush()
+            # A batch cut in half would leave the program waiting for the other half.
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+
+    def serve_nowait(self, ops: Sequence[Sequence[Any]]) -> None:
+        """Serves a batch in this step and queues the answers on the connection; the caller flushes."""
+        operate = self._port.operate_nowait
+        results: list[list[Any]] = []
+        for op in ops:
+            try:
+                results.append([op[0], True, operate(op[1], op[2:])])
+            except GateClosed:
+                self._reply(results, ops)
+                results = []
+                self._port.post(op[1], op[2:], self._answer_to(op))
+            except Exception as error:  # noqa: BLE001 - the border: whatever an operation raises is the program's to hear
+                results.append([op[0], False, error_to_wire(error)])
+
+        self._reply(results, ops)
+
+    def _reply(self, results: list[list[Any]], ops: Sequence[Sequence[Any]]) -> None:
+        if not results or self.shut:
+            return
+
+        try:
+            self._channel.connection.send(self._stream, OpReply(results))
+        except Unencodable:
+            for result in results:
+                self._reply_alone(result, ops)
+
+    def _reply_alone(self, result: list[Any], ops: Sequence[Sequence[Any]]) -> None:
+        try:
+            self._channel.connection.send(self._stream, OpReply([result]))
+        except Unencodable as error:
+            op = next(op for op in ops if op[0] == result[0])
+            self._channel.connection.send(self._stream, OpReply([[op[0], False, error_to_wire(_cannot_cross(op, error))]]))
+
+    def _answer_to(self, op: Sequence[Any]) -> Answer:
+        def answer(result: Any, error: BaseException | None) -> None:
+            if self.shut or self._channel.broken:
+                return
+
+            self._reply([[op[0], True, result] if error is None else [op[0], False, error_to_wire(error)]], [op])
+            self._channel.flush()
+
+        return answer
+
+
+def _cannot_cross(op: Sequence[Any], error: Unencodable) -> InvalidValue:
+    variable = op[2] if len(op) > 2 and isinstance(op[2], str) else op[1]
+    return InvalidValue(variable, expected="a value that can go to a worker", got=f"{error.type_name} ({error.reason})", path=error.path)
+
+
+class _NoPort:
+    """The port of a call that was given none: its program has no variables to use."""
+
+    context_id = ""
+
+    def operate_nowait(self, name: str, args: Sequence[Any]) -> Any:
+        raise ContextClosed("", status="not there", hint=f"This call was made without a context, so {name!r} has nobody to ask.")
+
+    def post(self, name: str, args: Sequence[Any], answer: Answer) -> None:
+        self.operate_nowait(name, args)
+
+
+NO_PORT: Final = _NoPort()

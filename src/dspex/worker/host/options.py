@@ -1,0 +1,79 @@
+"""What a user may ask of a pool of workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import Attribute, converters, field, frozen
+
+
+def _count(minimum: int) -> Callable[[Any, Attribute[Any], Any], None]:
+    def check(_: Any, attribute: Attribute[Any], value: Any) -> None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"{attribute.name}: expected an int, got {value!r}.")
+
+        if value < minimum:
+            raise ValueError(f"{attribute.name}: expected at least {minimum}, got {value}.")
+
+    return check
+
+
+def _optional_count(_: Any, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None:
+        _count(1)(_, attribute, value)
+
+
+def _seconds(_: Any, attribute: Attribute[Any], value: float) -> None:
+    if not value >= 0:
+        raise ValueError(f"{attribute.name}: expected seconds, 0 or more, got {value!r}.")
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if isinstance(values, (str, bytes, os.PathLike)):
+        raise TypeError(f"Expected a sequence of texts, got one: {values!r}. Put it in a list.")
+
+    return tuple(os.fspath(value) for value in values)
+
+
+def _environment(_: Any, attribute: Attribute[Any], value: Mapping[str, str]) -> None:
+    for name, text in value.items():
+        if not isinstance(name, str) or not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"{attribute.name}: expected names and values of type str, got {name!r}: {text!r}.")
+
+
+@frozen(kw_only=True)
+class Pool:
+    """
+    The options of a pool: how many workers, of what kind, and what bounds them.
+
+    Args:
+        workers: how many processes, all kept running.
+        concurrency: how many calls at once in each of them.
+        queue: how many calls may wait for a place; one more is refused with `Overloaded`.
+        python: the interpreter, 3.9 or newer, by path or by a name on PATH. It needs nothing of ours installed. None: this one.
+        env: environment variables to set in the workers, beside those of this process.
+        cwd: the workers' working directory. None: this process's.
+        path: directories put first on the workers' ``sys.path``.
+        imports: modules that workers import before they are asked to.
+        kill_after: seconds that a program whose call was cancelled has to end, before its process is killed and replaced.
+        max_calls: how many calls a worker serves before it is replaced. None: any number.
+        max_rss: bytes of resident memory past which a worker is replaced once its calls have ended (on Linux). None: any amount.
+
+    Raises:
+        TypeError, ValueError: an option is of the wrong type or out of its range.
+
+    """
+
+    workers: int = field(default=1, validator=_count(1))
+    concurrency: int = field(default=16, validator=_count(1))
+    queue: int = field(default=1024, validator=_count(0))
+    python: str | os.PathLike[str] | None = field(default=None, converter=converters.optional(os.fspath))
+    env: Mapping[str, str] = field(default=None, converter=converters.default_if_none(factory=dict), validator=_environment)
+    cwd: str | os.PathLike[str] | None = field(default=None, converter=converters.optional(os.fspath))
+    path: tuple[str, ...] = field(default=(), converter=_texts)
+    imports: tuple[str, ...] = field(default=(), converter=_texts)
+    kill_after: float = field(default=1.0, validator=_seconds)
+    max_calls: int | None = field(default=None, validator=_optional_count)
+    max_rss: int | None = field(default=None, validator=_optional_count)

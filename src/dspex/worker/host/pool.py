@@ -1,0 +1,300 @@
+"""
+A pool: so many workers kept running, each replaced when it ends, and calls brought to them.
+
+Whoever waits for a worker is told at once when there will be none: the bridge closes, or no worker can be started. In the second case
+the pool goes on trying, ever more slowly, and a call made between two tries is told why the last one failed.
+"""
+
+from __future__ import annotations
+
+import enum
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from attrs import define, field
+
+from ..._exceptions import BridgeClosed, CallCancelled, CallTimeout, DspexError, RemoteProtocolError, StartFailed, WorkerDied
+from .launch import plan_launch
+from .options import Pool
+from .places import Places
+from .port import ProgramShape, WorkerCall
+from .restarts import Ending, Restarts
+from .statistics import PoolStatistics, WorkerStatistics
+from .visit import visit
+from .worker import NotTaken, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Pool", "WorkerPool"]
+
+# Seconds after which workers start, unless a call wants one sooner: starting a process takes a third of a millisecond of the loop's
+# thread, which whoever has just opened the pool would rather have.
+_WARM_UP_DELAY: Final = 0.002
+
+
+class Phase(enum.Enum):
+    """Where in its life a pool is."""
+
+    NEW = "not running"
+    OPEN = "running"
+    DRAINING = "stopping"
+    CUTTING = "closing"
+    CLOSED = "closed"
+
+
+@define(eq=False)
+class _Seat:
+    """Where one of the pool's workers lives, and the next one after it."""
+
+    restarts: Restarts = field(factory=Restarts)
+    failing: bool = False
+
+
+@define
+class _Progress:
+    begun: bool = False
+
+
+class WorkerPool:
+    """
+    The running workers of one `Pool`. A bridge makes it, and `Bridge.pool` hands it out.
+
+    Attributes:
+        name: what the bridge calls it.
+        options: what was asked for.
+
+    """
+
+    def __init__(self, name: str, options: Pool) -> None:
+        self.name = name
+        self.options = options
+        self._launch = plan_launch(name, options)
+        self._phase = Phase.NEW
+        self._seats = [_Seat() for _ in range(options.workers)]
+        self._places = Places(name, options, refuse=self._refuse)
+        self._wanted = anyio.Event()
+        self._news = anyio.Event()
+        self._failure: StartFailed | None = None
+        self._started = 0
+        self._deaths = 0
+
+    def __repr__(self) -> str:
+        places = self._places
+        calls = f"{places.running} running, {places.waiting} waiting"
+        return f"<WorkerPool {self.name!r} [{self._phase.value} | workers: {len(places.workers)} of {self.options.workers} | calls: {calls}]>"
+
+    @property
+    def ready(self) -> bool:
+        """Whether at least one worker takes calls."""
+        return self._places.open
+
+    async def wait_ready(self) -> None:
+        """
+        Returns once `ready`.
+
+        Raises:
+            StartFailed: no worker could be started. The pool goes on trying.
+            BridgeClosed: the bridge is not running, or closed meanwhile.
+
+        """
+        while not self.ready:
+            self._refuse()
+            self._wanted.set()
+            await self._news.wait()
+
+    def statistics(self) -> PoolStatistics:
+        """What the pool is doing now and has done since it was made."""
+        places = self._places
+        return PoolStatistics(
+            workers=tuple(WorkerStatistics.of(worker) for worker in places.workers),
+            running=places.running,
+            waiting=places.waiting,
+            calls=places.taken,
+            started=self._started,
+            deaths=self._deaths,
+        )
+
+    # --- calls ---------------------------------------------------------------------------------------------------------------
+
+    async def prepare(self, *, program_id: str, key: str, definition: Mapping[str, Any], timeout: float | None = None) -> ProgramShape:
+        """
+        Builds a program in a worker without running it, and says what it is.
+
+        Raises:
+            ProgramFailed: its import or its construction raised; with the worker's traceback.
+            InvalidProgram: there is no such program, or it can't be one.
+            DspexError: as `call` does.
+
+        """
+        told = await self.call(WorkerCall(program_id=program_id, key=key, definition=definition, timeout=timeout, meta={"prepare": True}))
+        try:
+            return ProgramShape(kind=told["kind"], signature=told["signature"], parameters=told["parameters"], doc=told["doc"] or "")
+        except (TypeError, LookupError):
+            raise RemoteProtocolError(f"Expected a worker to describe program {program_id!r}, got {told!r:.200}.") from None
+
+    async def call(self, call: WorkerCall) -> Any:
+        """
+        Runs a program in the least loaded worker and returns its result, decoded as data.
+
+        Cancelled, it asks the program to end and waits for that, at most `kill_after` seconds; then the worker is killed and replaced.
+
+        Raises:
+            Overloaded: the queue is full, or there is no free place and the call is not to wait.
+            CallTimeout: its ``timeout`` has passed.
+            CallCycle: it stands at the end of a chain of too many calls.
+            WorkerDied: its worker ended while the program ran.
+            ProgramFailed: the program raised.
+            InvalidInputs: an input is of a type that can't go to a worker.
+            RemoteProtocolError: the program broke its connection.
+            StartFailed: no worker could be started.
+            BridgeClosed: the bridge is stopping, or did before the call had ended.
+
+        """
+        progress = _Progress()
+        if call.timeout is None:
+            return await self._call(call, progress)
+
+        with anyio.CancelScope(deadline=anyio.current_time() + call.timeout):
+            return await self._call(call, progress)
+
+        error = CallTimeout(what=f"Program {call.program_id!r}", seconds=call.timeout)
+        error.applied = None if progress.begun else False
+        raise error
+
+    async def _call(self, call: WorkerCall, progress: _Progress) -> Any:
+        again = False
+        while True:
+            worker = await self._admit(call, again=again)
+            progress.begun = True
+            try:
+                return await visit(worker, call, kill_after=self.options.kill_after)
+            except NotTaken:
+                again = True
+                progress.begun = False
+            except (WorkerDied, CallCancelled) as error:
+                if self._phase in {Phase.CUTTING, Phase.CLOSED}:
+                    raise self._closed(applied=None) from error
+
+                raise
+            finally:
+                self._leave(worker)
+
+    def _leave(self, worker: Worker) -> None:
+        self._places.leave(worker)
+        if self._phase is not Phase.OPEN:
+            self._tell()
+
+    async def _admit(self, call: WorkerCall, *, again: bool) -> Worker:
+        if not again:
+            self._refuse(newcomer=True)
+
+        worker = self._places.take_nowait(call)
+        if worker is None:
+            self._wanted.set()
+            worker = await self._places.take(call, first=again)
+
+        return worker
+
+    def _refuse(self, *, newcomer: bool = False) -> None:
+        if self._phase is not Phase.OPEN and (newcomer or self._phase is not Phase.DRAINING):
+            raise self._closed(applied=False)
+
+        if self._failure is not None and all(seat.failing for seat in self._seats):
+            raise copy(self._failure) from self._failure.__cause__
+
+    def _closed(self, *, applied: bool | None) -> BridgeClosed:
+        error = BridgeClosed(f"of pool {self.name!r}", status=self._phase.value)
+        error.applied = applied
+        return error
+
+    # --- workers -------------------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Takes calls from now on; `run` must follow."""
+        self._phase = Phase.OPEN
+
+    async def run(self) -> None:
+        """Keeps the workers running until it is cancelled, or `dismiss` has ended them."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                for seat in self._seats:
+                    tasks.start_soon(self._keep, seat)
+        finally:
+            self._phase = Phase.CLOSED
+            self._places.send_away(self._closed(applied=False))
+            self._tell()
+
+    async def _keep(self, seat: _Seat) -> None:
+        with anyio.move_on_after(_WARM_UP_DELAY):
+            await self._wanted.wait()
+
+        while self._phase in {Phase.OPEN, Phase.DRAINING}:
+            await anyio.sleep(await self._one_life(seat))
+
+    async def _one_life(self, seat: _Seat) -> float:
+        """Starts a worker, sees it through to its end, and says how many seconds later the next one is due."""
+        worker: Worker | None = None
+        try:
+            worker = Worker(self._launch, changed=self._tell)
+            seat.failing = False
+            self._places.workers.append(worker)
+            ending = await worker.run()
+        except StartFailed as error:
+            ending = Ending.NEVER_STARTED
+            self._could_not_start(seat, error)
+        finally:
+            if worker is not None and worker in self._places.workers:
+                self._places.workers.remove(worker)
+
+        self._started += ending is not Ending.NEVER_STARTED
+        self._deaths += ending in {Ending.DIED, Ending.NEVER_STARTED}
+        lived = 0.0 if worker is None or worker.ready_at is None else anyio.current_time() - worker.ready_at
+        return seat.restarts.delay_after(ending, lived=lived)
+
+    def _could_not_start(self, seat: _Seat, error: StartFailed) -> None:
+        seat.failing = True
+        self._failure = error
+        if all(seat.failing for seat in self._seats):
+            self._places.send_away(error)
+
+        self._tell()
+
+    def _tell(self) -> None:
+        """Something has changed: free places are given out, and whoever waits for the pool looks again."""
+        self._places.give_out()
+        self._news.set()
+        self._news = anyio.Event()
+
+    # --- its end -------------------------------------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Refuses newcomers, and returns once every call that was made before has ended."""
+        if self._phase is Phase.OPEN:
+            self._phase = Phase.DRAINING
+
+        while self._places.running or self._places.waiting:
+            await self._news.wait()
+
+    async def dismiss(self) -> None:
+        """
+        Ends what still runs, and then every worker. Calls that were running or waiting fail with `BridgeClosed`.
+
+        It takes no longer than `kill_after` for programs that won't end, and two seconds for workers that won't.
+
+        """
+        if self._phase is not Phase.CLOSED:
+            self._phase = Phase.CUTTING
+
+        self._places.send_away(self._closed(applied=False))
+        for worker in self._places.workers:
+            worker.cut()
+
+        with anyio.move_on_after(self.options.kill_after):
+            while self._places.running:
+                await self._news.wait()
+
+        async with anyio.create_task_group() as tasks:
+            for worker in self._places.workers:
+                tasks.start_soon(worker.close)

@@ -1,0 +1,57 @@
+"""What a pool tells of itself: frozen counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+
+@frozen(kw_only=True)
+class WorkerStatistics:
+    """
+    One worker.
+
+    Attributes:
+        pid: its process id.
+        status: ``"starting"``, ``"ready"``, ``"retiring"`` or ``"gone"``.
+        running: calls in it now.
+        served: calls it was given since it started.
+
+    """
+
+    pid: int
+    status: str
+    running: int
+    served: int
+
+    @classmethod
+    def of(cls, worker: Worker) -> WorkerStatistics:
+        """What *worker* is doing now."""
+        return cls(pid=worker.process.pid, status=worker.standing.value, running=worker.running, served=worker.taken)
+
+
+@frozen(kw_only=True)
+class PoolStatistics:
+    """
+    One pool.
+
+    Attributes:
+        workers: those that exist now.
+        running: calls that hold a place.
+        waiting: calls that wait for one.
+        calls: calls that were given a place, since the pool was made.
+        started: workers that got ready, since then.
+        deaths: workers that ended without being asked to, or before they were ready, since then.
+
+    """
+
+    workers: tuple[WorkerStatistics, ...]
+    running: int
+    waiting: int
+    calls: int
+    started: int
+    deaths: int

@@ -1,0 +1,343 @@
+"""
+One worker: its process, its control connection, its channels, and the calls that are in it.
+
+It ends exactly once, whatever the cause; everyone who was in it is told how, and whoever runs it collects why.
+"""
+
+from __future__ import annotations
+
+import enum
+import socket
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import anyio
+
+from ..._exceptions import DspexError, RemoteProtocolError, StartFailed
+from ..._version import __version__
+from ...wire import PROTOCOL, Call, Close, Drain, Hello, Log, codec
+from ...wire import Channel as ChannelMessage
+from .channel import Channel, Ended
+from .conversation import LoopChannel, LoopTalk, ThreadChannel, ThreadTalk
+from .journal import relay
+from .process import WorkerProcess
+from .restarts import Ending
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from .launch import Launch
+    from .port import Port
+
+C = TypeVar("C", bound=Channel)
+
+# Seconds. A worker says hello after some 20 ms; one that hasn't by then runs something that isn't a worker.
+START_TIMEOUT: Final = 30.0
+# Seconds between an end of the connection and the end of the process that is behind most of them.
+_DEATH_GRACE: Final = 1.0
+# Seconds that a worker without calls has to leave by itself, then those it has after SIGTERM.
+CLOSE_GRACE: Final = 1.0
+
+
+class NotTaken(Exception):
+    """The worker was gone before a byte of the call had reached it: another may have it."""
+
+
+class Standing(enum.Enum):
+    """Where in its life a worker is."""
+
+    STARTING = "starting"
+    READY = "ready"
+    RETIRING = "retiring"
+    GONE = "gone"
+
+
+class Worker:
+    """
+    A worker process and what is known of it.
+
+    Attributes:
+        standing: only a ready one is given calls; a retiring one ends with its last.
+        running: calls that hold a place in it, now.
+        taken: calls it was given, ever.
+        known: the keys of the programs it has confirmed to have built.
+        ended: set once the process has ended and was reaped.
+
+    """
+
+    def __init__(self, launch: Launch, *, changed: Callable[[], None]) -> None:
+        self.process = WorkerProcess(launch)
+        self.standing = Standing.STARTING
+        self.running = 0
+        self.taken = 0
+        self.known: set[str] = set()
+        self.ended = anyio.Event()
+        self.ready_at: float | None = None
+        self._launch = launch
+        self._changed = changed
+        self._ending = Ending.DIED
+        self._problem = ""
+        self._channels = 0
+        self._idle: list[ThreadChannel] = []
+        self._busy: set[ThreadChannel] = set()
+        self._talks: set[ThreadTalk | LoopTalk] = set()
+        self._loop: LoopChannel | None = None
+        self._tasks: TaskGroup | None = None
+        self.control = Channel(self.process.control, "control", spawn=self._spawn)
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.process.pid} [{self.standing.value} | calls: {self.running} now, {self.taken} ever]>"
+
+    # --- its life ------------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> Ending:
+        """
+        Sees the process through to its end and says why it ended. However this is left, the process is gone and nothing is open.
+
+        Raises:
+            StartFailed: it ended, or was ended, before it said hello.
+
+        """
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                self._greet()
+                self._tasks.start_soon(self.process.drain_output)
+                self._tasks.start_soon(self._read_control)
+                self._tasks.start_soon(self._watch_start)
+                await self.process.wait()
+                self._bury()
+                self._tasks.cancel_scope.cancel()
+        finally:
+            await self._leave_nothing()
+
+        if self.ready_at is None:
+            raise StartFailed(self._launch.name, problem=self._problem or self._why_not_started())
+
+        return self._ending
+
+    def _greet(self) -> None:
+        python = list(sys.version_info[:3])
+        hello = Hello(PROTOCOL, __version__, python=python, codec=codec.name(), config=dict(self._launch.config))
+        self.control.connection.send(0, hello)
+        self.control.flush()
+
+    async def _watch_start(self) -> None:
+        await anyio.sleep(START_TIMEOUT)
+        if self.ready_at is None:
+            self._problem = f"it said nothing for {START_TIMEOUT:g} s. Is {self._launch.interpreter!r} a Python interpreter?"
+            self.kill()
+
+    async def _leave_nothing(self) -> None:
+        with anyio.CancelScope(shield=True):
+            self.process.kill()
+            await self.process.wait()
+
+        self._bury()
+        for channel in (*self._idle, *([self._loop] if self._loop else ())):
+            channel.close()
+
+        self.control.close()
+        self.process.close()
+
+    def _bury(self) -> None:
+        # Whoever reads one of its channels is woken, although a process that it started may hold the other end open.
+        self.standing = Standing.GONE
+        self.ended.set()
+        for channel in (self.control, *self._idle, *self._busy, *([self._loop] if self._loop else ())):
+            channel.hang_up()
+
+        self._changed()
+
+    def _why_not_started(self) -> str:
+        died = self.process.obituary()
+        words = f" Its last words:\n{died.last_words.rstrip()}" if died.last_words.strip() else " It said nothing."
+        return f"it {died.ended} before it was ready.{words}"
+
+    def _spawn(self, function: Any) -> None:
+        if self._tasks is not None and self.standing is not Standing.GONE:
+            self._tasks.start_soon(function)
+
+    # --- the control connection ----------------------------------------------------------------------------------------------
+
+    async def _read_control(self) -> None:
+        try:
+            while True:
+                await self.control.receive()
+                while (event := self.control.connection.next_event()) is not None:
+                    self._hear(event[1])
+
+                self.control.flush()
+        except RemoteProtocolError as error:
+            self._problem = str(error)
+            self._said_goodbye(error.problem)
+        except Ended:
+            pass
+
+        # Without its control connection a worker can't be used, and would not know when to end.
+        if self._ending is not Ending.RETIRED:
+            self.process.kill()
+
+    def _hear(self, message: object) -> None:
+        if isinstance(message, Hello):
+            self.ready_at = anyio.current_time()
+            self.standing = Standing.READY
+            self._changed()
+        elif isinstance(message, Log):
+            relay(message)
+        elif isinstance(message, Drain):
+            self._stop_giving()
+        elif isinstance(message, Close):
+            self._problem = self._problem or message.reason
+
+    def _said_goodbye(self, reason: str) -> None:
+        self.control.connection.send(0, Close("protocol", reason))
+        self.control.flush()
+
+    # --- its end, asked for --------------------------------------------------------------------------------------------------
+
+    def retire(self) -> None:
+        """Gives it no more calls and lets it end after its last."""
+        if self.standing is not Standing.GONE:
+            self._ending = Ending.RETIRED
+            self._stop_giving()
+
+    def _stop_giving(self) -> None:
+        if self.standing is Standing.READY:
+            self.standing = Standing.RETIRING
+            self._changed()
+            self._close_if_empty()
+
+    def _close_if_empty(self) -> None:
+        if self.standing is Standing.RETIRING and self.running == 0:
+            self._spawn(self.close)
+
+    async def close(self) -> None:
+        """Asks it to leave, politely, then by SIGTERM, then without asking."""
+        self._ending = Ending.RETIRED
+        if self.standing is Standing.READY:
+            self.standing = Standing.RETIRING
+
+        if not self.control.broken and self.ready_at is not None:
+            self.control.connection.send(0, Close("", "no longer needed"))
+            self.control.flush()
+            with anyio.move_on_after(CLOSE_GRACE):
+                await self.ended.wait()
+
+        self.process.terminate()
+        with anyio.move_on_after(CLOSE_GRACE if self.ready_at is not None else 0):
+            await self.ended.wait()
+
+        self.process.kill()
+
+    def cut(self) -> None:
+        """Asks every program that runs in it to end."""
+        for talk in list(self._talks):
+            talk.cancel(self.control, "the bridge is closing")
+
+    def kill(self, ending: Ending = Ending.KILLED) -> None:
+        """Ends it now. Calls in it fail with `WorkerDied`."""
+        if self.standing is not Standing.GONE:
+            self.standing = Standing.RETIRING
+            self._ending = ending
+            self.process.kill()
+
+    # --- places and channels -------------------------------------------------------------------------------------------------
+
+    def enter(self) -> None:
+        """Takes a place for one call."""
+        self.running += 1
+        self.taken += 1
+
+    def leave(self) -> None:
+        """Gives the place back: the call's program has ended, or its process has."""
+        self.running -= 1
+        self._close_if_empty()
+
+    def begin(self, call: Call, *, kind: str, port: Port | None) -> ThreadTalk | LoopTalk:
+        """
+        Sends *call* to a thread of the worker that is free, or to its event loop. `finish` must follow.
+
+        Raises:
+            Unencodable: its inputs can't cross. Nothing was sent.
+            NotTaken: the worker is gone and has not seen the call.
+
+        """
+        channel: ThreadChannel | LoopChannel = self._thread_channel() if kind == "sync" else self._loop_channel()
+        try:
+            talk = channel.begin(call, port)
+        except BaseException:
+            self._put_back(channel, reusable=True)
+            raise
+
+        if channel.broken or self.control.broken:
+            self.finish(talk)
+            self.kill(Ending.DIED)
+            raise NotTaken
+
+        self._talks.add(talk)
+        return talk
+
+    def finish(self, talk: ThreadTalk | LoopTalk) -> None:
+        """The call has ended, or nobody waits for it any more: nothing is answered for it from here on."""
+        self._talks.discard(talk)
+        reusable = talk.over
+        talk.abandon()
+        self._put_back(talk.channel, reusable=reusable)
+
+    def _put_back(self, channel: ThreadChannel | LoopChannel, *, reusable: bool) -> None:
+        if isinstance(channel, LoopChannel):
+            return
+
+        self._busy.discard(channel)
+        if reusable and not channel.broken and self.standing is not Standing.GONE:
+            self._idle.append(channel)
+        else:
+            channel.close()
+
+    def _thread_channel(self) -> ThreadChannel:
+        while self._idle:
+            channel = self._idle.pop()
+            if channel.is_quiet():
+                break
+
+            channel.close()
+        else:
+            channel = self._open(ThreadChannel, "thread")
+
+        self._busy.add(channel)
+        return channel
+
+    def _loop_channel(self) -> LoopChannel:
+        if self._loop is None or self._loop.broken:
+            if self._loop is not None:
+                self._loop.close()
+
+            self._loop = self._open(LoopChannel, "loop")
+            self._spawn(self._loop.read)
+
+        return self._loop
+
+    def _open(self, cls: type[C], kind: str) -> C:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
+        self._channels += 1
+        channel = cls(ours, kind, spawn=self._spawn, index=self._channels)
+        self.control.connection.send(0, ChannelMessage(kind, self._channels))
+        self.control.pass_on(theirs)
+        return channel
+
+    async def explain(self, error: Exception) -> DspexError:
+        """What to tell a caller whose channel ended with *error*: nearly always that the worker has died, and how."""
+        with anyio.move_on_after(_DEATH_GRACE):
+            await self.ended.wait()
+
+        if self.ended.is_set():
+            return self.process.obituary()
+
+        # A program that closes or scribbles on its own channel has harmed nobody else, but its process is not to be trusted further.
+        self.retire()
+        if isinstance(error, RemoteProtocolError):
+            return error
+
+        return RemoteProtocolError(f"Worker {self.process.pid} closed the channel of a call that had not ended.")
