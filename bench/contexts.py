@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
-import subprocess
+import os
 import sys
+import tempfile
 import tracemalloc
 from contextlib import AsyncExitStack
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from bench.measure import Options, Row, Sample, in_turns
 from dspex import Context
@@ -21,6 +24,8 @@ NEEDED = "anyio, attrs, msgspec"
 async def _contexts(stack: AsyncExitStack, count: int) -> None:
     for _ in range(count):
         await stack.enter_async_context(Context())
+
+    await _settled()
 
 
 async def _tasks(stack: AsyncExitStack, count: int) -> None:
@@ -37,7 +42,13 @@ async def _tasks(stack: AsyncExitStack, count: int) -> None:
     for receive in receiving:
         group.start_soon(receive.receive)
 
-    await anyio.wait_all_tasks_blocked()
+    await _settled()
+
+
+async def _settled() -> None:
+    """All new tasks have run to where they wait."""
+    for _ in range(3):
+        await checkpoint()
 
 
 def _timed(fill: Any, count: int) -> Sample:
@@ -80,15 +91,20 @@ async def idle(options: Options) -> list[Row]:
 
 
 def _import(statement: str) -> Sample:
-    code = f"from time import perf_counter as now; start = now(); {statement}; print(now() - start)"
+    command = [sys.executable, "-c", f"from time import perf_counter as now; start = now(); {statement}; print(now() - start)"]
 
     async def sample() -> float:
-        told = await anyio.to_thread.run_sync(
-            lambda: subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-        )
+        told = await anyio.run_process(command, env=_caching())
         return float(told.stdout)
 
     return sample
+
+
+def _caching() -> dict[str, str]:
+    """The environment of an interpreter that keeps what it compiled, as an installed package's is, whatever ours does."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir(), f"dspex-bench-{os.getuid()}"))}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
 
 
 async def importing(options: Options) -> list[Row]:

@@ -107,7 +107,7 @@ def queued(library: str, budget: float) -> Any:
 
         async def serve() -> None:
             async for key, future in receive:
-                future.set_result(PLAIN[key])
+                future.return_value = PLAIN[key]
 
         async def ask(key: str) -> Any:
             future: Any = anyio.Future()

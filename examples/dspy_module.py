@@ -1,7 +1,7 @@
 """
 A DSPy module joins a context, and the context switches: the example of the README, offline.
 
-The language model is a few lines of Python in ``scripted_lm.py`` beside this file; a real one is ``LM("openai/gpt-4o-mini")``.
+The language model comes from ``dspex.testing`` and answers by telling how it was called; a real one is ``LM("openai/gpt-4o-mini")``.
 Run it with ``python examples/dspy_module.py``; dspy must be installed.
 """
 
@@ -14,7 +14,8 @@ from dspex import LM, ChainOfThought, Context, Var
 TEMPERATURE = Var("temperature", float, 0.7, min=0.0, max=2.0)
 
 # Declared once, without a context: nothing is imported and nothing runs yet.
-qa = ChainOfThought("question -> answer", bind={"temperature": TEMPERATURE}, lm=LM(factory="scripted_lm:build"))
+lm = LM("scripted", factory="dspex.testing.scripted_lm:make")
+qa = ChainOfThought("question -> answer", bind={"temperature": TEMPERATURE}, lm=lm)
 
 
 async def main() -> None:

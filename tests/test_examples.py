@@ -39,13 +39,13 @@ joined later: bridged 1
     "dspy_module": """\
 backend: local
 backend: bridged
-answer: A set of libraries and principles for programs that keep running. (temperature 0.7)
-answer: A set of libraries and principles for programs that keep running. (temperature 0.2)
+answer: answer (temperature=0.7): What is OTP?
+answer: answer (temperature=0.2): What is OTP?
 settings: {{'temperature': 0.2}}
 """,
 }
 
-NOT_A_SCRIPT = {"fastapi_service", "scripted_lm"}
+NOT_A_SCRIPT = {"fastapi_service"}
 
 MARKED = [pytest.param(name, marks=pytest.mark.dspy) if name == "dspy_module" else name for name in PRINTS]
 

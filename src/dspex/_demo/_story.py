@@ -22,7 +22,11 @@ PROBE = Var("probe", float, 0.5, min=0.0, max=1.0, description="what the demo me
 
 TEXT = "state that starts in a dict and ends up shared with worker processes"
 ROUNDS = 20_000
-QA = ChainOfThought("question -> answer", bind={"temperature": TEMPERATURE}, lm=LM(factory="dspex._demo.scripted_lm:build"))
+SCRIPTED = "dspex.testing.scripted_lm:make"  # a language model without network and key
+ANSWER = "OTP is a set of libraries and principles for programs that keep running."
+QA = ChainOfThought(
+    "question -> answer", bind={"temperature": TEMPERATURE}, lm=LM("scripted", factory=SCRIPTED, answers={"answer": ANSWER})
+)
 
 
 async def tell(show: Show) -> None:

@@ -177,7 +177,7 @@ class Switch:
 
     async def _open(self) -> None:
         bridge = await self._ground.open_bridge()
-        self._move = Move(bridge.store, self._ground.id, ttl=self._ground.ttl, holder=self._ground.id, name=self._ground.name or "")
+        self._move = Move(bridge.store, self._ground.id, ttl=self._ground.ttl, holder=self._ground.id, context=self._ground.name or "")
         await self._move.open()
 
     async def _stage(self) -> None:

@@ -11,6 +11,7 @@ from attrs import evolve, field, frozen
 from dspex._exceptions import InvalidProgram
 
 from . import definition as definitions
+from ._restoring import restorer
 from ._walk import dspy_class
 from .definition import Definition
 from .inspector import CALLABLE_KEY, reasons
@@ -121,7 +122,7 @@ class ProgramSpec:
         definition = (
             definitions.by_path(self.id, program) if isinstance(program, str) else definitions.of(self.id, _callable(self.id, program))
         )
-        return evolve(self, definition=definition, key=definitions.key_of(definition))
+        return evolve(self, definition=definition, key=definitions.key_of(definition), convert=restorer(program))
 
     def _for_host(self, program: Any) -> Self:
         run = _instance(self.id, _callable(self.id, program))

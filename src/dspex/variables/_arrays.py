@@ -8,12 +8,13 @@ on reading and when it comes back in, and never copied again.
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from dspex.variables._copying import MAX_DEPTH, Copier, copy_value
 from dspex.variables._misfit import Misfit, UnknownType
 from dspex.variables._scalars import SCALARS, Kind
 
+_LIST: type[Any] = list
 ENCODABLE: Final = "biufcSUmM"
 
 
@@ -88,7 +89,7 @@ class TensorKind(Kind):
         return copy_value
 
     def accepts(self, value: Any) -> Any:
-        if not isinstance(value, list):
+        if not isinstance(value, _LIST):
             raise Misfit(self.expected, value)
 
         made = self._level(value, 1)
@@ -96,13 +97,13 @@ class TensorKind(Kind):
         return made
 
     def _level(self, value: Any, depth: int) -> Any:
-        if not isinstance(value, list):
+        if not isinstance(value, _LIST):
             return SCALARS[float].accepts(value)
 
         if depth > MAX_DEPTH:
             raise Misfit(self.expected, value, problem=f"nested deeper than {MAX_DEPTH} levels")
 
-        items = cast(list[Any], value)
+        items: list[Any] = value
         if {float}.issuperset(map(type, items)):
             return list(items)
 
@@ -110,10 +111,10 @@ class TensorKind(Kind):
 
     def shape(self, value: Any) -> tuple[int, ...]:
         """The lengths of the levels, outermost first. Raises `Misfit` if one level has two lengths."""
-        if type(value) is not list:
+        if type(value) is not _LIST:
             return ()
 
-        items = cast(list[Any], value)
+        items: list[Any] = value
         inner = {self.shape(item) for item in items} if list in set(map(type, items)) else {()}
         if len(inner) != 1:
             raise Misfit(self.expected, items, problem="its rows differ in length")

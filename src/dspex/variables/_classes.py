@@ -8,6 +8,7 @@ Only instances of exactly the declared class fit: a subclass could not be told f
 from __future__ import annotations
 
 import enum
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -153,7 +154,7 @@ def _hints_one_by_one(cls: type) -> dict[str, Any]:
     hints: dict[str, Any] = {}
     for owner in reversed(cls.__mro__):
         names = vars(sys.modules.get(owner.__module__, sys)) | {cls.__name__: cls}
-        for name, hint in owner.__dict__.get("__annotations__", {}).items():
+        for name, hint in inspect.get_annotations(owner).items():
             if not isinstance(hint, str):
                 hints[name] = hint
             elif hint in names and isinstance(names[hint], type):

@@ -16,6 +16,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from dspex._exceptions import DspexError, InvalidSnapshot, InvalidValue
 from dspex.variables._json import Unreadable, from_plain, to_plain
+from dspex.variables._misfit import class_of
 from dspex.variables._records import Variable
 from dspex.variables._snapshot import Snapshot
 from dspex.wire.codec import Unencodable
@@ -80,10 +81,14 @@ _FIELDS: Final = {"format": "version"}
 # --- the fields ------------------------------------------------------------------------------------------------------------------
 
 
+_TUPLE: type[Any] = tuple
+_JSON_NAMES: Final[Mapping[type, str]] = {str: "str", bool: "bool", list: "list", dict: "JSON object"}
+
+
 def _strict(expected: type) -> Any:
     def structure(data: Any, _: Any) -> Any:
-        if type(data) is not expected:
-            msg = f"a {expected.__name__} was expected, not {data!r:.80}"
+        if class_of(data) is not expected:
+            msg = f"a {_JSON_NAMES[expected]} was expected, not {data!r:.80}"
             raise Unreadable(msg)
 
         return data
@@ -117,12 +122,8 @@ def _moment(data: Any, _: Any) -> dt.datetime:
 
 
 def _mapping(data: Any, _: Any) -> dict[str, Any]:
-    if type(data) is not dict:
-        msg = f"an object was expected, not {data!r:.80}"
-        raise Unreadable(msg)
-
-    made: Any = from_plain(data)
-    if type(made) is not dict:
+    made: Any = from_plain(_strict(dict)(data, dict))
+    if class_of(made) is not dict:
         msg = "an object was expected, not the form of a value"
         raise Unreadable(msg)
 
@@ -130,7 +131,7 @@ def _mapping(data: Any, _: Any) -> dict[str, Any]:
 
 
 def _plain_mapping(data: Mapping[str, Any]) -> Any:
-    return {key: to_plain(list(item) if isinstance(item, tuple) else item, tagged=True) for key, item in data.items()}
+    return {key: to_plain(list(item) if isinstance(item, _TUPLE) else item, tagged=True) for key, item in data.items()}
 
 
 def _text_of(when: dt.datetime) -> str:
@@ -179,11 +180,7 @@ def _unstructure_variable(variable: Variable) -> dict[str, Any]:
 
 
 def _structure_variable(data: Any, _: Any) -> Variable:
-    if type(data) is not dict:
-        msg = f"an object was expected, not {data!r:.80}"
-        raise Unreadable(msg)
-
-    read = _read_variable(data, Variable)
+    read = _read_variable(_strict(dict)(data, dict), Variable)
     known = read.definition
     return attrs.evolve(read, value=known.restore(read.value), constraints=known.constraints, definition=known)
 

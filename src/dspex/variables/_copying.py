@@ -15,9 +15,10 @@ import re
 import types
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from dspex.variables._misfit import class_of
 from dspex.wire.records import Tagged, is_record
 
 Copier = Callable[[Any], Any]
@@ -36,7 +37,7 @@ ATOMS: Final[frozenset[type]] = frozenset(
 
 def copy_value(value: Any) -> Any:
     """A copy of *value* that shares only what can't change."""
-    copier = COPIERS.get(type(value), _copy_other)  # pyright: ignore[reportUnknownArgumentType] - hot: no name, no cast
+    copier = COPIERS.get(class_of(value), _copy_other)
     return value if copier is None else copier(value)
 
 
@@ -76,7 +77,7 @@ def _copy_frozenset(value: frozenset[Any]) -> frozenset[Any]:
 
 
 def _copy_other(value: Any) -> Any:
-    cls = cast(type[Any], type(value))
+    cls = class_of(value)
     if issubclass(cls, enum.Enum | type):
         return value
 
@@ -109,7 +110,7 @@ def copy_record(value: Any, copiers: Mapping[str, Copier | None]) -> Any:
 
     *copiers* are those of its attributes by name; an attribute without one is copied by what it holds.
     """
-    made = object.__new__(cast(type[Any], type(value)))
+    made = object.__new__(class_of(value))
     for name, held in attributes(value):
         copier = copiers.get(name, copy_value)
         object.__setattr__(made, name, held if copier is None else copier(held))
@@ -121,7 +122,7 @@ def attributes(value: Any) -> list[tuple[str, Any]]:
     """What an instance holds, by name: its ``__dict__``, then its slots."""
     own: dict[str, Any] = getattr(value, "__dict__", {})
     held = list(own.items())
-    for name in slot_names(cast(type[Any], type(value))):
+    for name in slot_names(class_of(value)):
         if hasattr(value, name):
             held += [(name, getattr(value, name))]
 

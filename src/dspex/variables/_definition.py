@@ -18,6 +18,8 @@ from dspex.variables._types import KNOWN, required_constraint, resolve
 MAX_NAME: Final = 512
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_TUPLE: type[Any] = tuple
+_MAPPING: type[Any] = Mapping
 
 
 class Definition:
@@ -229,11 +231,11 @@ _PACKED: Final = frozenset({"name", "type", "constraints", "description", "metad
 
 
 def _plain(constraints: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: list(cast(tuple[Any, ...], value)) if isinstance(value, tuple) else value for name, value in constraints.items()}
+    return {name: list(value) if isinstance(value, _TUPLE) else value for name, value in constraints.items()}
 
 
 def _constraint_text(value: Any) -> str:
-    return ", ".join(map(repr, cast(tuple[Any, ...], value))) if isinstance(value, tuple) else repr(value)
+    return ", ".join(map(repr, value)) if isinstance(value, _TUPLE) else repr(value)
 
 
 def _fast_path(kind: Kind, constraints: Mapping[str, Any]) -> tuple[type | None, Any, Any]:
@@ -280,7 +282,7 @@ def _checked_metadata(name: str, metadata: Any) -> Mapping[str, Any]:
 
 def plain_metadata(metadata: Any) -> dict[str, Any]:
     """Metadata as it is kept: a dict of plain data with str keys, copied in. Raises `Misfit`."""
-    given = cast(Mapping[Any, Any], metadata) if isinstance(metadata, Mapping) else {None: metadata}
+    given: Mapping[Any, Any] = metadata if isinstance(metadata, _MAPPING) else {None: metadata}
     if not all(isinstance(key, str) for key in given):
         raise Misfit("mapping of str to plain data", metadata)
 

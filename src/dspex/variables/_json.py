@@ -18,13 +18,17 @@ import decimal
 import math
 import uuid
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from dspex.variables._copying import MAX_DEPTH
+from dspex.variables._misfit import class_of
 from dspex.wire import codec
 from dspex.wire.records import Tagged
 
 CANONICAL: Final = "$canonical"
+
+_LIST: type[Any] = list
+_DICT: type[Any] = dict
 
 
 class Unreadable(ValueError):  # internal: a snapshot turns it into InvalidSnapshot
@@ -60,7 +64,7 @@ def _written(value: Any) -> Any:
     if value is None or value is True or value is False:
         return value
 
-    write = _WRITE.get(cast(type[Any], type(value)))
+    write = _WRITE.get(class_of(value))
     written = None if write is None else write(value)
     return _canonical(value) if written is None else written
 
@@ -135,10 +139,10 @@ def from_plain(data: Any, depth: int = 0) -> Any:
         msg = "nested too deep"
         raise Unreadable(msg)
 
-    if type(data) is list:
-        return [_read_at(f"[{index}]", item, depth + 1) for index, item in enumerate(cast(list[Any], data))]
+    if type(data) is _LIST:
+        return [_read_at(f"[{index}]", item, depth + 1) for index, item in enumerate(data)]
 
-    return _read_object(cast(dict[str, Any], data), depth) if type(data) is dict else data
+    return _read_object(data, depth) if type(data) is _DICT else data
 
 
 def _read_object(data: dict[str, Any], depth: int) -> Any:

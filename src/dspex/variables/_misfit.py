@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import reprlib
-from typing import Any, Final, cast
+from collections.abc import Callable
+from typing import Any, Final
 
 from dspex.wire.records import Tagged
 
 MASK: Final = "********"
+
+# `type` with one argument, for type checkers: to them the type of Any is half unknown.
+class_of: Final[Callable[[Any], type[Any]]] = type
 
 _shortener = reprlib.Repr()
 _shortener.maxstring = _shortener.maxother = _shortener.maxlong = 80
@@ -49,10 +53,11 @@ class UnknownType(TypeError):  # internal, like Misfit
 
 def type_name(value: Any) -> str:
     """The name of a value's type, as a reader knows it."""
-    if type(value) is Tagged:
-        return value.label
+    cls = class_of(value)
+    if cls is Tagged:
+        label: str = value.label
+        return label
 
-    cls = cast(type[Any], type(value))
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from dspex.variables._arrays import ANY_ARRAY, is_array, is_numpy_scalar
 from dspex.variables._copying import MAX_DEPTH, Copier, copy_value
-from dspex.variables._misfit import Misfit
+from dspex.variables._misfit import Misfit, class_of
 from dspex.variables._scalars import SCALARS, Kind, unwrapped
 
 EXPECTED: Final = "plain data (None, bool, int, float, str, bytes, list, dict, tuple, set, a date, Decimal, UUID or numpy array)"
@@ -59,7 +59,7 @@ ANY: Final = AnyKind("Any", EXPECTED)
 
 
 def _accept(value: Any, depth: int) -> Any:
-    cls = type(value)  # pyright: ignore[reportUnknownVariableType] - hot: a cast would cost as much as the rest
+    cls = class_of(value)
     if cls in _ATOMS:
         return value
 
@@ -135,7 +135,7 @@ def _accept_foreign(value: Any, depth: int) -> Any:
 
 def size_of(value: Any) -> int:
     """About how many bytes any plain value has when encoded."""
-    cls = type(value)  # pyright: ignore[reportUnknownVariableType] - the same
+    cls = class_of(value)
     if cls is dict:
         return sum(map(size_of, value)) + sum(map(size_of, value.values())) + 5
 

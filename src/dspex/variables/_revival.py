@@ -10,10 +10,10 @@ from __future__ import annotations
 import enum
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from dspex.variables._classes import field_names
-from dspex.variables._misfit import Misfit
+from dspex.variables._misfit import Misfit, class_of
 from dspex.wire.records import Tagged, is_model
 
 Classes = Mapping[str, type[Any]]
@@ -21,7 +21,7 @@ Classes = Mapping[str, type[Any]]
 
 def revive(raw: Any, classes: Classes) -> Any:
     """*raw* with every `Tagged` in it turned into an instance. Raises `Misfit` for a label that isn't among *classes*."""
-    step = _REVIVE.get(cast(type[Any], type(raw)))
+    step = _REVIVE.get(class_of(raw))
     return raw if step is None else step(raw, classes)
 
 
@@ -66,10 +66,10 @@ def _member(cls: type[enum.Enum], raw: Tagged) -> enum.Enum:
 
 
 def _record(cls: type[Any], raw: Tagged, classes: Classes) -> Any:
-    if type(raw.data) is not dict:
-        raise Misfit(f"the fields of {raw.label} by name", raw.data)
+    fields: Any = raw.data
+    if class_of(fields) is not dict:
+        raise Misfit(f"the fields of {raw.label} by name", fields)
 
-    fields = cast(dict[str, Any], raw.data)
     given = {name: _at(f".{name}", item, classes) for name, item in fields.items()}
     strange = [name for name in given if name not in field_names(cls)]
     if strange and not is_model(cls):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from dspex.variables._copying import attributes
+from dspex.variables._misfit import class_of
 from dspex.wire.records import Tagged, is_record
 
 
 def same(left: Any, right: Any) -> bool:
     """Whether both are equal and of the same types, items and keys and their order in a dict included. NaN is the same as NaN."""
-    cls = cast(type[Any], type(left))
+    cls = class_of(left)
     if cls is not type(right):
         return False
 

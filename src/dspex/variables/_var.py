@@ -88,17 +88,17 @@ class Var(Generic[T]):
         dimensions: Dimensions = None,
     ) -> None: ...
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a declaration is one call, its constraints its keywords
         self,
         name: str,
-        type: Any,
+        type: Any,  # noqa: A002 - the public word for it, like the two below
         initial: Any,
         *,
         description: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         sensitive: bool = False,
-        min: Any = None,
-        max: Any = None,
+        min: Any = None,  # noqa: A002
+        max: Any = None,  # noqa: A002
         min_length: int | None = None,
         max_length: int | None = None,
         pattern: str | None = None,

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 _INT_BYTES = 4096
 
 
-def extend(value: Any, nest: Nest, depth: int) -> tuple[int, bytes]:
+def extend(value: object, nest: Nest, depth: int) -> tuple[int, bytes]:
     """The code and the payload for *value*. Raises `Unencodable` if it has none."""
-    cls: type = type(value)
+    cls = type(value)
     lower = _LOWER.get(cls) or _known_by_name(cls)
     if lower is not None:
         return lower(value, nest, depth)
@@ -41,7 +41,7 @@ def extend(value: Any, nest: Nest, depth: int) -> tuple[int, bytes]:
 
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.generic):
-        return codes.SCALAR, nest([_dtype(value.dtype), value.tobytes()], depth)
+        return _lower_scalar(value, nest, depth)
 
     raise Unencodable("", _qualified(cls), _why_not(cls))
 
@@ -187,6 +187,10 @@ def _dtype(dtype: Any) -> str:
     return text if same else text[0] + dtype.char
 
 
+def _lower_scalar(value: Any, nest: Nest, depth: int) -> tuple[int, bytes]:
+    return codes.SCALAR, nest([_dtype(value.dtype), value.tobytes()], depth)
+
+
 def _lower_ndarray(value: Any, nest: Nest, depth: int) -> tuple[int, bytes]:
     order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
     return codes.NDARRAY, nest([_dtype(value.dtype), list(value.shape), order, value.tobytes(order)], depth)
@@ -224,7 +228,7 @@ _LOWER_BY_NAME: dict[tuple[str, str], Lower] = {
 
 
 def _array(payload: Any, unnest: Unnest) -> list[Any]:
-    items: Any = unnest(payload)
+    items: list[Any] = unnest(payload)
     if type(items) is list:
         return items
 
@@ -289,7 +293,7 @@ def _raise_datetime(payload: Any, unnest: Unnest, resolve: Resolve) -> Any:
 
     *fields, fold, zone = _array(payload, unnest)
     tzinfo = _unzone(zone)
-    value = datetime(*fields, fold=fold)
+    value = datetime(*fields, fold=fold)  # noqa: DTZ001 - its zone follows, or it has none
     return Tagged("datetime", zone, [*fields, fold]) if type(tzinfo) is str else value.replace(tzinfo=tzinfo)
 
 
@@ -337,11 +341,11 @@ def _undtype(text: str) -> Any:
         raise Malformed(f"A dtype {text!r:.100}.")
 
     try:
-        import numpy
+        import numpy as np
     except ImportError:
         return None
 
-    dtype = numpy.dtype(text)
+    dtype = np.dtype(text)
     if dtype.kind not in "biufcSUmM" or dtype.names is not None:
         raise Malformed(f"A dtype {text!r:.100}.")
 
@@ -361,9 +365,9 @@ def _raise_ndarray(payload: Any, unnest: Unnest, resolve: Resolve) -> Any:
     if size != len(data) or order not in ("C", "F"):
         raise Malformed(f"An array of {text} in the shape {shape!r:.100} takes {size:,} bytes, got {len(data):,}.")
 
-    import numpy
+    import numpy as np
 
-    return numpy.ndarray(tuple(shape), dtype, data, order=order)
+    return np.ndarray(tuple(shape), dtype, data, order=order)
 
 
 def _raise_scalar(payload: Any, unnest: Unnest, resolve: Resolve) -> Any:
@@ -375,9 +379,9 @@ def _raise_scalar(payload: Any, unnest: Unnest, resolve: Resolve) -> Any:
     if len(data) != dtype.itemsize:
         raise Malformed(f"A scalar of {text} takes {dtype.itemsize} bytes, got {len(data):,}.")
 
-    import numpy
+    import numpy as np
 
-    return numpy.ndarray((), dtype, data)[()]
+    return np.ndarray((), dtype, data)[()]
 
 
 def _raise_enum(payload: Any, unnest: Unnest, resolve: Resolve) -> Any:
@@ -389,7 +393,8 @@ def _raise_enum(payload: Any, unnest: Unnest, resolve: Resolve) -> Any:
 
 
 def _raise_record(payload: Any, unnest: Unnest, resolve: Resolve) -> Any:
-    label, fields = _array(payload, unnest)
+    label, data = _array(payload, unnest)
+    fields: dict[Any, Any] = data
     if type(label) is not str or type(fields) is not dict or not all(type(name) is str for name in fields):
         raise Malformed("A record: expected its class as a text and its fields by name.")
 

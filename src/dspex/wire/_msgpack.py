@@ -38,9 +38,8 @@ def pack(value: Any, extend: Extend, depth: int) -> bytes:
     return b"".join(parts)
 
 
-def _put(value: Any, put: Put, extend: Extend, depth: int) -> None:
-    cls: type = type(value)
-    _WRITERS.get(cls, _put_extension)(value, put, extend, depth)
+def _put(value: object, put: Put, extend: Extend, depth: int) -> None:
+    _WRITERS.get(type(value), _put_extension)(value, put, extend, depth)
 
 
 def _put_none(value: None, put: Put, extend: Extend, depth: int) -> None:

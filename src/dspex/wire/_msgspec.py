@@ -36,8 +36,8 @@ def pack(value: Any, depth: int) -> bytes:
     return _pack(_lower(value, depth))
 
 
-def _lower(value: Any, depth: int) -> Any:
-    cls: type = type(value)
+def _lower(value: object, depth: int) -> Any:
+    cls = type(value)
     if cls in _SCALARS:
         return value
 

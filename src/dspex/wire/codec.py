@@ -16,7 +16,7 @@ from .records import Tagged, parts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Iterator, Optional
+    from typing import Any, Callable, Iterable, Iterator, Optional
 
     from ._extensions import Resolve
     from .limits import Limits
@@ -189,27 +189,34 @@ def _first_failing(value: Any, attempt: Callable[[Any, int], object], depth: int
     for step, part in _parts(value):
         try:
             attempt(part, depth)
-        except Unencodable as error:
+        except Unencodable as error:  # noqa: PERF203 - each part on its own is the point
             return step, part, error
 
     return None
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    cls: type = type(value)
-    if cls is list or cls is tuple:
-        yield from ((f"[{index}]", item) for index, item in enumerate(value))
-    elif cls is dict:
-        for key, item in value.items():
+    if isinstance(value, dict):
+        for key, item in _pairs(value):
             yield f"[{key!r:.60}]", item
             yield f"<key {key!r:.60}>", key
-    elif cls is set or cls is frozenset:
-        yield from (("{...}", item) for item in value)
+    elif isinstance(value, (list, tuple)):
+        yield from ((f"[{index}]", item) for index, item in enumerate(_items(value)))
+    elif isinstance(value, (set, frozenset)):
+        yield from (("{...}", item) for item in _items(value))
     else:
         yield from _fields(value)
 
 
-def _fields(value: Any) -> Iterator[tuple[str, Any]]:
+def _pairs(value: dict[Any, Any]) -> Iterable[tuple[Any, Any]]:
+    return value.items()
+
+
+def _items(value: Iterable[Any]) -> Iterable[Any]:
+    return value
+
+
+def _fields(value: object) -> Iterator[tuple[str, Any]]:
     tagged = value if isinstance(value, Tagged) else parts(value)
     if tagged is not None and tagged.kind == "record":
         yield from ((f".{field}", part) for field, part in tagged.data.items())

@@ -21,13 +21,17 @@ _NESTED = "errors"  # the fact of a BatchError that holds errors in its turn
 _TOLD = 200  # characters of a fact that isn't plain
 
 
-def error_to_wire(error: Any) -> list[Any]:
+def error_to_wire(error: BaseException) -> list[Any]:
     """*error* as data. One that isn't dspex's own crosses as a `DspexError` that tells its type, of unknown effect."""
-    code = _code(type(error))
+    cls = type(error)
+    code = _code(cls)
     if code is None:
-        cls = type(error)
         return ["DspexError", {"type": f"{cls.__module__}.{cls.__qualname__}"}, f"{cls.__qualname__}: {error}", None]
 
+    return _known_to_wire(code, error)
+
+
+def _known_to_wire(code: str, error: Any) -> list[Any]:
     facts = {str(name): _plain(fact) for name, fact in error.facts.items()}
     if code == "BatchError":
         facts[_NESTED] = {str(name): error_to_wire(each) for name, each in error.errors.items()}
@@ -35,7 +39,7 @@ def error_to_wire(error: Any) -> list[Any]:
     return [code, facts, error.sentence, error.applied]
 
 
-def error_from_wire(data: Any, *, home: Optional[ModuleType] = None) -> DspexError:
+def error_from_wire(data: list[Any], *, home: Optional[ModuleType] = None) -> DspexError:
     """
     The error that *data* tells of, as `error_to_wire` gave it.
 
@@ -44,7 +48,7 @@ def error_from_wire(data: Any, *, home: Optional[ModuleType] = None) -> DspexErr
         home: the module whose classes to use, where it isn't this package's own `_exceptions`.
 
     """
-    code, facts, sentence, applied = (*data, None, None, None, None)[:4] if isinstance(data, list) else (None,) * 4
+    code, facts, sentence, applied = ([*data, None, None, None, None] if type(data) is list else [None] * 4)[:4]
     classes = _classes(home)
     cls = classes.get(code if isinstance(code, str) else "", classes["DspexError"])
     error: DspexError = cls.__new__(cls)
@@ -61,8 +65,8 @@ def error_from_wire(data: Any, *, home: Optional[ModuleType] = None) -> DspexErr
     return error
 
 
-def _mapping(value: Any) -> dict[Any, Any]:
-    return value if isinstance(value, dict) else {}
+def _mapping(value: Optional[dict[Any, Any]]) -> dict[Any, Any]:
+    return value if type(value) is dict else {}
 
 
 def _code(cls: type) -> Optional[str]:

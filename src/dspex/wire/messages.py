@@ -55,9 +55,9 @@ class Message:
         return [getattr(self, name) for name in self.names]
 
     @classmethod
-    def from_values(cls, values: Any) -> Self:
+    def from_values(cls, values: list[Any]) -> Self:
         """The message of these fields as they came. Raises `Malformed` on one that is missing or of another type."""
-        if not isinstance(values, list):
+        if type(values) is not list:
             raise Malformed(f"{cls.__name__}: expected a list of fields, got {type(values).__name__}.")
 
         return cls._of(values)

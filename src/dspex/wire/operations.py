@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _ANY = object
 _NONE = type(None)
 _KEY: Types = (str,)
-_HEAD = [int, str]
 
 # name -> (argument, the types accepted); an argument that takes None may be left out at the end.
 _SIGNATURES: dict[str, tuple[tuple[str, Types], ...]] = {
@@ -46,10 +45,10 @@ def complete(name: str, args: list[Any]) -> list[Any]:
     return args + [None] * (len(OPERATIONS[name]) - len(args))
 
 
-def check(ops: list[Any]) -> None:
+def check(ops: list[list[Any]]) -> None:
     """Raises `Malformed` unless every item of *ops* is ``[op_id, name, *arguments]`` as the table has it."""
     for op in ops:
-        if not isinstance(op, list) or [type(part) for part in op[:2]] != _HEAD:
+        if type(op) is not list or len(op) < 2 or type(op[0]) is not int or type(op[1]) is not str:
             raise Malformed(f"Expected an operation as [id, name, *arguments], got {op!r:.100}.")
 
         known = _CHECKS.get(op[1])

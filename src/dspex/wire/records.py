@@ -88,11 +88,12 @@ def is_model(cls: type) -> bool:
     return pydantic is not None and issubclass(cls, pydantic.BaseModel)
 
 
-def parts(value: Any) -> Optional[Tagged]:
+def parts(value: object) -> Optional[Tagged]:
     """*value* as a `Tagged` whose data holds its own parts, None when it is neither enum member nor record."""
-    cls: Any = type(value)
+    cls = type(value)
     if is_enum(cls):
-        return Tagged("enum", label(cls), value.name) if value.name in cls.__members__ else None
+        name: str = getattr(value, "name", "")
+        return Tagged("enum", label(cls), name) if name in getattr(cls, "__members__", ()) else None
 
     names = field_names(cls)
     if names is None:
@@ -100,7 +101,7 @@ def parts(value: Any) -> Optional[Tagged]:
 
     data = {name: getattr(value, name, _MISSING) for name in names}
     if is_model(cls):
-        data.update(value.__pydantic_extra__ or {})
+        data.update(getattr(value, "__pydantic_extra__", None) or {})
 
     return Tagged("record", label(cls), {name: part for name, part in data.items() if part is not _MISSING})
 

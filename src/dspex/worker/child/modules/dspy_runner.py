@@ -56,6 +56,10 @@ def _dspy(kind: str) -> Any:
     return dspy
 
 
+_PLAIN_KIND = {inspect.Parameter.KEYWORD_ONLY: inspect.Parameter.POSITIONAL_OR_KEYWORD}
+"""All inputs are given by name; the text of a signature is nicer without the star that says so."""
+
+
 class DspyProgram:
     """One module, its language model, and which variables it is called with."""
 
@@ -82,7 +86,12 @@ class DspyProgram:
         if self._bind:
             parameters.insert(0, inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY))
 
-        return inspect.Signature(parameters, return_annotation=_returned(self.module))
+        returned = _returned(self.module)
+        try:
+            plain_parameters = [parameter.replace(kind=_PLAIN_KIND.get(parameter.kind, parameter.kind)) for parameter in parameters]
+            return inspect.Signature(plain_parameters, return_annotation=returned)
+        except ValueError:  # an optional one goes before a required one: only keywords may
+            return inspect.Signature(parameters, return_annotation=returned)
 
     def doc(self) -> Optional[str]:
         """Its instructions, or the docstring of its class."""

@@ -1,0 +1,59 @@
+"""
+A worker's answer comes as data, records and enum members as tagged values. Where the program is known here, not by path alone, its return
+annotation says what they are instances of, and they become that again: nothing is imported because a worker named it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from dspex.variables._misfit import Misfit
+from dspex.variables._types import resolve
+from dspex.wire.codec import Tagged
+
+MAX_LOOK: Final = 10_000
+"""Values looked at in search of a tagged one."""
+
+
+def restorer(program: object) -> Callable[[Any], Any] | None:
+    """What makes instances of an answer again, for a function with a return annotation; None for others."""
+    function = program if inspect.isroutine(program) else getattr(type(program), "__call__", None)
+    if not inspect.isroutine(function) or "return" not in getattr(function, "__annotations__", {}):
+        return None
+
+    def restore(answer: Any) -> Any:
+        return _restored(function, answer) if _holds_tagged(answer) else answer
+
+    return restore
+
+
+def _restored(function: Callable[..., Any], answer: Any) -> Any:
+    try:
+        return resolve(typing.get_type_hints(function)["return"]).restore(answer)
+    except (Misfit, NameError, TypeError, ValueError):  # an annotation that names no type of ours, or that isn't what was returned
+        return answer
+
+
+def _holds_tagged(answer: Any) -> bool:
+    held: list[Any] = [answer]
+    for _ in range(MAX_LOOK):
+        if not held:
+            return False
+
+        value = held.pop()
+        if isinstance(value, Tagged):
+            return True
+
+        held.extend(_inside(value))
+
+    return False
+
+
+def _inside(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value.values()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from value
