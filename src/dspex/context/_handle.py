@@ -19,7 +19,7 @@ import anyio
 
 from .._exceptions import CallCycle, ContextClosed, NameTaken, SessionTaken
 from ..abc import StateBackend, SyncStateBackend
-from ..state import BackendSpec, backend_from
+from ..state import AsyncBridgedState, BackendSpec, BridgedState, backend_from
 from ..supervision import HostTask, Names
 from ..variables import Snapshot, Var, Variable
 from ._calls import Calls
@@ -28,7 +28,7 @@ from ._mailbox import TAKEN, WITHDRAWN, Request
 from ._port import ContextPort
 from ._programs import Programs
 from ._seed_names import SeedNames
-from ._status import SERVING, BackendInfo, CloseReason, ContextStatistics, Status, SwitchReport
+from ._status import SERVING, BackendInfo, BackendKind, CloseReason, ContextStatistics, Status, SwitchReport
 from ._switch import Progress, Switch
 from ._variables import Variables
 
@@ -148,7 +148,7 @@ class Context(SeedNames):
 
     def __repr__(self) -> str:
         label = f"{self.name!r} " if self.name else ""
-        return f"<Context {label}{self.id} [{self.status} | {self._spec_kind} | operations: {self.variables.operations}]>"
+        return f"<Context {label}{self.id} [{self.status} | {self._kind} | operations: {self.variables.operations}]>"
 
     # --- what it tells -----------------------------------------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ class Context(SeedNames):
         """What is known of the backend that serves now."""
         serving: Any = self.variables.backend if self.variables.backend is not None else self._spec
         return BackendInfo(
-            kind=self._spec_kind,
+            kind=self._kind,
             type=type(serving) if serving is not self._spec else self._spec.type,
             requires_bridge=bool(serving.requires_bridge),
             capabilities=serving.capabilities,
@@ -173,8 +173,9 @@ class Context(SeedNames):
         )
 
     @property
-    def _spec_kind(self) -> Any:
-        return "bridged" if self._switches else self._spec.kind
+    def _kind(self) -> BackendKind:
+        bridged = isinstance(self.variables.backend, (BridgedState, AsyncBridgedState))
+        return "bridged" if bridged else self._spec.kind
 
     @property
     def programs(self) -> Mapping[str, Bound]:
@@ -267,11 +268,12 @@ class Context(SeedNames):
             CallTimeout: *timeout* passed; the old backend goes on.
 
         """
-        if self.variables.backend is not None and self.variables.backend.requires_bridge and self.status in SERVING:
-            return
-
+        _check_timeout(timeout)
         entry = self.variables
         entry.admit()
+        if self.serving.requires_bridge:
+            return
+
         deadline = anyio.current_effective_deadline()
         own = anyio.current_time() + timeout if timeout is not None else deadline
         request = Request("run", (self._switch, on_progress, min(own, deadline)), deadline=deadline)
@@ -513,6 +515,11 @@ class Context(SeedNames):
     async def export_state(self) -> Snapshot:
         """All variables with everything that is known of them, as of one moment."""
         return Snapshot(session_id=self.id, variables=tuple(await self.variables.list()))
+
+
+def _check_timeout(timeout: float | None) -> None:
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"timeout: expected a number of seconds of at least 0 or None, got {timeout!r}")
 
 
 def _check_options(*, name: Any, session_id: Any, ttl: Any, mailbox_size: Any, existing_state: Any, bridge: Any) -> None:

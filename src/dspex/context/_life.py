@@ -67,6 +67,7 @@ class Life:
         entry.thread = get_ident()
         entry.on_crash = self._body.cancel
         context.reserve()
+        entry.mailbox.open()
         entry.status = Status.STARTING
         await self._group.__aenter__()
         self._body.__enter__()
@@ -263,8 +264,8 @@ class Life:
                 with anyio.move_on_at(max(deadline, anyio.current_time() + SETTLE)):
                     await entry.mailbox.ask(Request("run", (_nothing,)))
 
-            entry.finish(Status.CLOSED)
-        elif entry.status is Status.STARTING:
+        # It may have crashed while it was served.
+        if entry.status in (Status.STOPPING, Status.STARTING):
             entry.finish(Status.CLOSED)
 
     async def _end_owner(self) -> None:
@@ -288,9 +289,10 @@ class Life:
             return
 
         try:
-            closing = backend.close(drop=not context.keeps_session)
-            if closing is not None:
-                await closing
+            with anyio.fail_after(SETTLE):
+                closing = backend.close(drop=not context.keeps_session)
+                if closing is not None:
+                    await closing
         except Exception:
             log.exception("context %r: closing its backend failed", context.id)
 

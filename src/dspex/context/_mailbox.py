@@ -60,11 +60,16 @@ class Mailbox:
         self.size = size
         self.ledger: dict[Request, None] = {}
         self.waiting: dict[Request, None] = {}
-        streams: tuple[MemoryObjectSendStream[Request], MemoryObjectReceiveStream[Request]] = anyio.create_memory_object_stream(math.inf)
-        self._send, self._receive = streams
+        self._send: MemoryObjectSendStream[Request] | None = None
+        self._receive: MemoryObjectReceiveStream[Request] | None = None
+
+    def open(self) -> None:
+        """Makes the stream. Until then nothing can be accepted."""
+        self._send, self._receive = anyio.create_memory_object_stream[Request](math.inf)
 
     def accept(self, request: Request) -> None:
         """Takes *request* in, past the bound if need be."""
+        assert self._send is not None
         self.ledger[request] = None
         self._send.send_nowait(request)
 
@@ -114,10 +119,12 @@ class Mailbox:
 
     async def receive(self) -> Request:
         """The next request, in the order accepted. EndOfStream once closed."""
+        assert self._receive is not None
         return await self._receive.receive()
 
     def receive_nowait(self) -> Request | None:
         """The next one if there is one."""
+        assert self._receive is not None
         try:
             return self._receive.receive_nowait()
         except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
@@ -125,6 +132,9 @@ class Mailbox:
 
     def close(self, error: Callable[[Request], BaseException]) -> None:
         """Wakes the owner for the last time and answers all that is left with *error*."""
+        if self._send is None or self._receive is None:
+            return
+
         self._send.close()
         for request in (*self.ledger, *self.waiting):
             self.waiting.pop(request, None)

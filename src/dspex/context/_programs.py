@@ -7,6 +7,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from .._exceptions import ProgramExists, ProgramNotFound
 from ..programs import Bound, ProgramSpec
 
@@ -24,7 +26,7 @@ class Programs:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._bound: dict[str, Bound] = {}
-        self._coming: dict[str, ProgramSpec] = {}
+        self._coming: dict[str, anyio.Event] = {}
         self.view: Mapping[str, Bound] = MappingProxyType(self._bound)
 
     @property
@@ -37,32 +39,27 @@ class Programs:
         context = self._context
         context.variables.admit()
         spec = ProgramSpec.make(program_id, program, pool=pool, idempotent=idempotent)
-        existing = self._existing(spec)
+        while (coming := self._coming.get(program_id)) is not None:
+            await coming.wait()
+
+        existing = self._bound.get(program_id)
         if existing is not None:
+            if not existing.spec.same_as(spec):
+                raise ProgramExists(spec.id, existing=existing.spec.describe())
+
             return existing
 
-        self._coming[program_id] = spec
+        self._coming[program_id] = came = anyio.Event()
         try:
             if spec.requires_bridge:
                 await context.ensure_bridged()
 
             bound = await Bound.open(context, spec)
+            self._bound[program_id] = bound
+            return bound
         finally:
             del self._coming[program_id]
-
-        self._bound[program_id] = bound
-        return bound
-
-    def _existing(self, spec: ProgramSpec) -> Bound | None:
-        bound = self._bound.get(spec.id)
-        other = bound.spec if bound is not None else self._coming.get(spec.id)
-        if other is None:
-            return None
-
-        if bound is None or not other.same_as(spec):
-            raise ProgramExists(spec.id, existing=other.describe() if bound is not None else f"{other.describe()} is being registered")
-
-        return bound
+            came.set()
 
     def unregister(self, program_id: str) -> None:
         """See `Context.unregister_program`."""

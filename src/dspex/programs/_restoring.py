@@ -20,7 +20,7 @@ MAX_LOOK: Final = 10_000
 
 def restorer(program: object) -> Callable[[Any], Any] | None:
     """What makes instances of an answer again, for a function with a return annotation; None for others."""
-    function = program if inspect.isroutine(program) else getattr(type(program), "__call__", None)
+    function = program if inspect.isroutine(program) else _call_of(type(program))
     if not inspect.isroutine(function) or "return" not in getattr(function, "__annotations__", {}):
         return None
 
@@ -28,6 +28,10 @@ def restorer(program: object) -> Callable[[Any], Any] | None:
         return _restored(function, answer) if _holds_tagged(answer) else answer
 
     return restore
+
+
+def _call_of(cls: type) -> object:
+    return next((base.__dict__["__call__"] for base in cls.__mro__ if "__call__" in base.__dict__), None)
 
 
 def _restored(function: Callable[..., Any], answer: Any) -> Any:

@@ -13,8 +13,7 @@ from dspex._exceptions import CallTimeout, InvalidProgram, WorkerDied
 from ._copying import copied_inputs
 from ._mapping import map_in_order
 from .chain import link
-from .in_task import run_in_task
-from .in_thread import run_in_thread
+from .in_host import run_in_task, run_in_thread
 from .signature import shape_told
 from .spec import ProgramSpec, Where
 

@@ -8,15 +8,16 @@ context's one entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
 
 from anyio import from_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from dspex._exceptions import CallCancelled, VariableNotFound
+from dspex._exceptions import CallCancelled, ContextClosed, VariableNotFound
+from dspex.variables import Definition, Var
 
 if TYPE_CHECKING:
-    from dspex.variables import Var, Variable
+    from dspex.variables import Variable
 
     from .home import Home
 
@@ -26,26 +27,34 @@ D = TypeVar("D")
 _ABSENT: Final[Any] = object()
 
 
+GONE: Final = "its caller has gone, or its deadline has passed"
+_LENT: Final = "The call it was lent to has ended. Do what needs ctx before the program returns, and wait for your threads."
+
+
 class Life:
-    """Whether the call that a context was made for still goes on. One flag, written on the loop's thread, read by the program's."""
+    """Whether the call that a context was made for still goes on. Written on the loop's thread, read by the program's."""
 
-    __slots__ = ("over", "program_id")
+    __slots__ = ("context_id", "end", "program_id")
 
-    def __init__(self, program_id: str) -> None:
+    def __init__(self, program_id: str, context_id: str = "") -> None:
         self.program_id = program_id
-        self.over: str | None = None
+        self.context_id = context_id
+        self.end: Literal["returned", "abandoned"] | None = None
 
     def check(self) -> None:
-        """Raise `CallCancelled` when it doesn't."""
-        if self.over is not None:
-            raise CallCancelled(self.program_id, reason=self.over)
+        """Raise `CallCancelled` once its caller has gone, `ContextClosed` once it has returned."""
+        if self.end == "abandoned":
+            raise CallCancelled(self.program_id, reason=GONE)
+
+        if self.end == "returned":
+            raise ContextClosed(self.context_id, status=f"closed to {self.program_id!r}", hint=_LENT)
 
 
 class ProgramContext:
     """
     The variables, for a program that awaits. *v* is a `Var`, a name or an id everywhere.
 
-    It works while its call runs; after that its operations raise `CallCancelled`.
+    It is the program's for as long as its call runs; after that every operation raises `ContextClosed`.
     """
 
     __slots__ = ("_home", "_life")
@@ -67,12 +76,12 @@ class ProgramContext:
         return await self._home.operate(name, *args)
 
     @overload
-    async def get(self, v: Var[T], /) -> T: ...
+    async def get(self, v: Var[T]) -> T: ...
     @overload
-    async def get(self, v: Var[T], default: D, /) -> T | D: ...
+    async def get(self, v: Var[T], default: D) -> T | D: ...
     @overload
-    async def get(self, v: str, default: Any = ..., /) -> Any: ...
-    async def get(self, v: Var[Any] | str, default: Any = _ABSENT, /) -> Any:
+    async def get(self, v: str, default: Any = ...) -> Any: ...
+    async def get(self, v: Var[Any] | str, default: Any = _ABSENT) -> Any:
         """The value of *v*, or *default* where there is none. Raises `VariableNotFound` without a default."""
         try:
             return await self._ask("get", v)
@@ -83,64 +92,64 @@ class ProgramContext:
             return default
 
     @overload
-    async def set(
-        self, v: Var[T], value: T, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None
-    ) -> int: ...
+    async def set(self, v: Var[T], value: T, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None) -> int: ...
     @overload
+    async def set(self, v: str, value: Any, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None) -> int: ...
     async def set(
-        self, v: str, value: Any, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None
-    ) -> int: ...
-    async def set(
-        self, v: Var[Any] | str, value: Any, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None
+        self, v: Var[Any] | str, value: Any, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None
     ) -> int:
         """Set *v* and give its new version. Raises `InvalidValue`, `VersionConflict`, `VariableNotFound`."""
         version: int = await self._ask("set", v, value, metadata, expected_version)
         return version
 
     @overload
-    async def update(self, v: Var[T], function: Callable[[T], T], /, *, metadata: Mapping[str, Any] | None = None) -> T: ...
+    async def update(self, v: Var[T], function: Callable[[T], T], *, metadata: Mapping[str, Any] | None = None) -> T: ...
     @overload
-    async def update(self, v: str, function: Callable[[Any], Any], /, *, metadata: Mapping[str, Any] | None = None) -> Any: ...
-    async def update(self, v: Var[Any] | str, function: Callable[[Any], Any], /, *, metadata: Mapping[str, Any] | None = None) -> Any:
+    async def update(self, v: str, function: Callable[[Any], Any], *, metadata: Mapping[str, Any] | None = None) -> Any: ...
+    async def update(self, v: Var[Any] | str, function: Callable[[Any], Any], *, metadata: Mapping[str, Any] | None = None) -> Any:
         """Set *v* to ``function(value)``, atomically, and give the new value. *function* is plain and short; it may be called again."""
         return await self._ask("update", v, function, metadata)
 
-    async def add(self, v: Var[Any] | str, n: Any, /) -> Any:
+    async def add(self, v: Var[Any] | str, n: Any) -> Any:
         """Add *n* to *v*, atomically, and give the new value."""
         return await self._ask("add", v, n)
 
-    async def append(self, v: Var[Any] | str, item: Any, /) -> int:
+    async def append(self, v: Var[Any] | str, item: Any) -> int:
         """Append *item* to the list *v*, atomically, and give the new version."""
         version: int = await self._ask("append", v, item)
         return version
 
-    async def merge(self, v: Var[Any] | str, mapping: Mapping[Any, Any], /) -> int:
+    async def merge(self, v: Var[Any] | str, mapping: Mapping[Any, Any]) -> int:
         """Merge *mapping* into the dict *v*, atomically, and give the new version."""
         version: int = await self._ask("merge", v, mapping)
         return version
 
-    async def get_many(self, vs: Iterable[Var[Any] | str], /) -> dict[str, Any]:
+    async def get_many(self, vs: Iterable[Var[Any] | str]) -> dict[str, Any]:
         """The values of all of *vs* at one moment; missing ones are left out."""
-        values: dict[str, Any] = await self._ask("get_many", list(vs))
-        return values
+        found: dict[str, Any] = await self._ask("get_many", _several(vs))
+        return found
 
     async def set_many(
-        self, updates: Mapping[Any, Any], /, *, metadata: Mapping[str, Any] | None = None, atomic: bool = True
+        self, values: Mapping[Any, Any], *, metadata: Mapping[str, Any] | None = None, atomic: bool = True
     ) -> dict[str, int]:
         """Set many variables in one step, all or nothing; ``atomic=False`` sets what it can, then raises `BatchError`."""
-        versions: dict[str, int] = await self._ask("set_many", dict(updates), metadata, atomic)
+        versions: dict[str, int] = await self._ask("set_many", dict(values), metadata, atomic)
         return versions
 
-    async def delete(self, v: Var[Any] | str, /) -> None:
+    async def define(self, v: Var[Any] | str, type: Any = "any", initial: Any = None, **constraints: Any) -> str:  # noqa: A002  # the seed's word
+        """Define a variable, from a `Var` or from a name, a type and constraints, and give its id. Raises `VariableExists`."""
+        return str(await self._ask("define", *_defined(v, type, initial, constraints)))
+
+    async def delete(self, v: Var[Any] | str) -> None:
         """Delete *v*."""
         await self._ask("delete", v)
 
-    async def exists(self, v: Var[Any] | str, /) -> bool:
+    async def exists(self, v: Var[Any] | str) -> bool:
         """Whether there is a variable *v*."""
         there: bool = await self._ask("exists", v)
         return there
 
-    async def info(self, v: Var[Any] | str, /) -> Variable:
+    async def info(self, v: Var[Any] | str) -> Variable:
         """All that is known of *v*."""
         variable: Variable = await self._ask("info", v)
         return variable
@@ -178,68 +187,70 @@ class SyncProgramContext:
             raise
 
     @overload
-    def get(self, v: Var[T], /) -> T: ...
+    def get(self, v: Var[T]) -> T: ...
     @overload
-    def get(self, v: Var[T], default: D, /) -> T | D: ...
+    def get(self, v: Var[T], default: D) -> T | D: ...
     @overload
-    def get(self, v: str, default: Any = ..., /) -> Any: ...
-    def get(self, v: Var[Any] | str, default: Any = _ABSENT, /) -> Any:
+    def get(self, v: str, default: Any = ...) -> Any: ...
+    def get(self, v: Var[Any] | str, default: Any = _ABSENT) -> Any:
         """The value of *v*, or *default* where there is none. Raises `VariableNotFound` without a default."""
         return self._wait(self._context.get, v, default)
 
     @overload
-    def set(self, v: Var[T], value: T, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None) -> int: ...
+    def set(self, v: Var[T], value: T, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None) -> int: ...
     @overload
-    def set(self, v: str, value: Any, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None) -> int: ...
-    def set(
-        self, v: Var[Any] | str, value: Any, /, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None
-    ) -> int:
+    def set(self, v: str, value: Any, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None) -> int: ...
+    def set(self, v: Var[Any] | str, value: Any, *, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None) -> int:
         """Set *v* and give its new version. Raises `InvalidValue`, `VersionConflict`, `VariableNotFound`."""
         version: int = self._wait(self._context._ask, "set", v, value, metadata, expected_version)
         return version
 
     @overload
-    def update(self, v: Var[T], function: Callable[[T], T], /, *, metadata: Mapping[str, Any] | None = None) -> T: ...
+    def update(self, v: Var[T], function: Callable[[T], T], *, metadata: Mapping[str, Any] | None = None) -> T: ...
     @overload
-    def update(self, v: str, function: Callable[[Any], Any], /, *, metadata: Mapping[str, Any] | None = None) -> Any: ...
-    def update(self, v: Var[Any] | str, function: Callable[[Any], Any], /, *, metadata: Mapping[str, Any] | None = None) -> Any:
+    def update(self, v: str, function: Callable[[Any], Any], *, metadata: Mapping[str, Any] | None = None) -> Any: ...
+    def update(self, v: Var[Any] | str, function: Callable[[Any], Any], *, metadata: Mapping[str, Any] | None = None) -> Any:
         """Set *v* to ``function(value)``, atomically, and give the new value. *function* is plain and short; it may be called again."""
         return self._wait(self._context._ask, "update", v, function, metadata)
 
-    def add(self, v: Var[Any] | str, n: Any, /) -> Any:
+    def add(self, v: Var[Any] | str, n: Any) -> Any:
         """Add *n* to *v*, atomically, and give the new value."""
         return self._wait(self._context.add, v, n)
 
-    def append(self, v: Var[Any] | str, item: Any, /) -> int:
+    def append(self, v: Var[Any] | str, item: Any) -> int:
         """Append *item* to the list *v*, atomically, and give the new version."""
         version: int = self._wait(self._context.append, v, item)
         return version
 
-    def merge(self, v: Var[Any] | str, mapping: Mapping[Any, Any], /) -> int:
+    def merge(self, v: Var[Any] | str, mapping: Mapping[Any, Any]) -> int:
         """Merge *mapping* into the dict *v*, atomically, and give the new version."""
         version: int = self._wait(self._context.merge, v, mapping)
         return version
 
-    def get_many(self, vs: Iterable[Var[Any] | str], /) -> dict[str, Any]:
+    def get_many(self, vs: Iterable[Var[Any] | str]) -> dict[str, Any]:
         """The values of all of *vs* at one moment; missing ones are left out."""
-        values: dict[str, Any] = self._wait(self._context.get_many, list(vs))
-        return values
+        found: dict[str, Any] = self._wait(self._context.get_many, vs)
+        return found
 
-    def set_many(self, updates: Mapping[Any, Any], /, *, metadata: Mapping[str, Any] | None = None, atomic: bool = True) -> dict[str, int]:
+    def set_many(self, values: Mapping[Any, Any], *, metadata: Mapping[str, Any] | None = None, atomic: bool = True) -> dict[str, int]:
         """Set many variables in one step, all or nothing; ``atomic=False`` sets what it can, then raises `BatchError`."""
-        versions: dict[str, int] = self._wait(self._context._ask, "set_many", dict(updates), metadata, atomic)
+        versions: dict[str, int] = self._wait(self._context._ask, "set_many", dict(values), metadata, atomic)
         return versions
 
-    def delete(self, v: Var[Any] | str, /) -> None:
+    def define(self, v: Var[Any] | str, type: Any = "any", initial: Any = None, **constraints: Any) -> str:  # noqa: A002  # the seed's word
+        """Define a variable, from a `Var` or from a name, a type and constraints, and give its id. Raises `VariableExists`."""
+        return str(self._wait(self._context._ask, "define", *_defined(v, type, initial, constraints)))
+
+    def delete(self, v: Var[Any] | str) -> None:
         """Delete *v*."""
         self._wait(self._context.delete, v)
 
-    def exists(self, v: Var[Any] | str, /) -> bool:
+    def exists(self, v: Var[Any] | str) -> bool:
         """Whether there is a variable *v*."""
         there: bool = self._wait(self._context.exists, v)
         return there
 
-    def info(self, v: Var[Any] | str, /) -> Variable:
+    def info(self, v: Var[Any] | str) -> Variable:
         """All that is known of *v*."""
         variable: Variable = self._wait(self._context.info, v)
         return variable
@@ -248,3 +259,17 @@ class SyncProgramContext:
         """All variables, in the order they were defined."""
         variables: list[Variable] = self._wait(self._context.list)
         return variables
+
+
+def _several(vs: Iterable[Var[Any] | str]) -> list[Var[Any] | str]:
+    if isinstance(vs, str):
+        raise TypeError(f"expected several variables, got the str {vs!r}. Use [{vs!r}].")
+
+    return [*vs]
+
+
+def _defined(v: Var[Any] | str, type: Any, initial: Any, constraints: Mapping[str, Any]) -> tuple[Definition, Any]:  # noqa: A002
+    if isinstance(v, Var):
+        return v.definition, v.initial
+
+    return Definition.make(v, type, constraints=constraints), initial

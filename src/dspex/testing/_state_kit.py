@@ -15,8 +15,8 @@ from dspex._exceptions import BatchError, DefinitionMismatch, InvalidValue, Vari
 from dspex.abc import PAGE
 from dspex.state import backend_from
 from dspex.testing._conformance import Unmet, each, expect, expect_equal, refused, settled
-import dspex.testing._state_races  # noqa: F401  # its rules come after those here
 from dspex.testing._state_case import COUNT, FIRST, Case, Make, any_operation, modelled, outcome_of, rule
+from dspex.testing._state_races import under_load
 from dspex.variables import Definition, Var
 
 async def check_state_backend(make: Make) -> None:
@@ -35,6 +35,7 @@ async def check_state_backend(make: Make) -> None:
     name = type(backend_from(await settled(make())).make()).__name__
     try:
         await rule.hold(name, case)
+        await under_load.hold(name, case)
     finally:
         with anyio.CancelScope(shield=True):
             await case.close()

@@ -10,11 +10,13 @@ from typing import Any
 import anyio
 from anyio.lowlevel import checkpoint
 
-from dspex.testing._conformance import CutOutcome, cut, every_cut, expect, expect_equal
+from dspex.testing._conformance import CutOutcome, Rules, cut, every_cut, expect, expect_equal
 from dspex.testing._model import Model
-from dspex.testing._state_case import Case, Subject, modelled, outcome_of, rule, written
+from dspex.testing._state_case import Case, Subject, modelled, outcome_of, written
 
-@rule("of many writers at once none loses a write")
+under_load: Rules[Case] = Rules()
+
+@under_load("of many writers at once none loses a write")
 async def _concurrent(case: Case) -> None:
     subject = await case.fresh()
     if not subject.atomic:
@@ -38,7 +40,7 @@ async def _concurrent(case: Case) -> None:
     expect_equal(sorted(await subject("get", "notes")), sorted([1, *kept]), "what was appended")
 
 
-@rule("a batch is never seen in halves")
+@under_load("a batch is never seen in halves")
 async def _whole(case: Case) -> None:
     subject = await case.fresh()
     if not subject.atomic:
@@ -80,7 +82,7 @@ WRITES: tuple[tuple[Any, ...], ...] = (
 )
 
 
-@rule("an operation cut at any await has either happened or not")
+@under_load("an operation cut at any await has either happened or not")
 async def _cuts(case: Case) -> None:
     for operation, *args in WRITES:
         after = modelled()
@@ -103,7 +105,7 @@ async def _cut_once(case: Case, operation: str, args: list[Any], after: Model, a
         expect(seen in (before.seen(), after.seen()), f"{told} left it in between: {seen}")
 
     await _still_whole(subject, told)
-    model = after if seen == after.seen() else before
+    model = after.copy() if seen == after.seen() else before
     expect_equal(await outcome_of(subject, operation, args), model.apply(operation, *args), f"{told}, and once more, the answer")
     await subject.expect_seen(model, f"{told}, and once more,")
     return outcome

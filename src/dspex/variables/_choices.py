@@ -152,9 +152,6 @@ class OpaqueKind(Kind):
     def accepts(self, value: Any) -> Any:
         raise Misfit(self.expected, value)
 
-    def restore(self, raw: Any) -> Any:
-        return raw
-
 
 def union_of(members: list[Kind]) -> Kind:
     """The kind of a union: flattened, without repetition, ``None`` last and apart."""

@@ -122,16 +122,17 @@ def _moment(data: Any, _: Any) -> dt.datetime:
 
 
 def _mapping(data: Any, _: Any) -> dict[str, Any]:
-    made: Any = from_plain(_strict(dict)(data, dict))
-    if class_of(made) is not dict:
-        msg = "an object was expected, not the form of a value"
-        raise Unreadable(msg)
-
+    made: dict[str, Any] = _strict(dict)(from_plain(_strict(dict)(data, dict)), dict)
     return made
 
 
-def _plain_mapping(data: Mapping[str, Any]) -> Any:
-    return {key: to_plain(list(item) if isinstance(item, _TUPLE) else item, tagged=True) for key, item in data.items()}
+def _constraints(data: Mapping[str, Any]) -> Any:
+    # Kept as tuples, written as lists: what reads them takes either.
+    return _metadata({name: list(value) if isinstance(value, _TUPLE) else value for name, value in data.items()})
+
+
+def _metadata(data: Mapping[str, Any]) -> Any:
+    return to_plain(dict(data), tagged=True)
 
 
 def _text_of(when: dt.datetime) -> str:
@@ -143,8 +144,8 @@ _write_variable = make_dict_unstructure_fn(
     _CONVERTER,
     _definition=override(omit=True),
     value=override(unstruct_hook=lambda value: value),
-    constraints=override(unstruct_hook=_plain_mapping),
-    metadata=override(unstruct_hook=_plain_mapping),
+    constraints=override(unstruct_hook=_constraints),
+    metadata=override(unstruct_hook=_metadata),
     created_at=override(unstruct_hook=_text_of),
     updated_at=override(unstruct_hook=_text_of),
 )
@@ -157,7 +158,7 @@ _read_variable = make_dict_structure_fn(
     id=override(struct_hook=_strict(str)),
     name=override(struct_hook=_strict(str)),
     type=override(struct_hook=_strict(str)),
-    value=override(struct_hook=lambda data, _: from_plain(data)),
+    value=override(struct_hook=lambda data, _: data),
     version=override(struct_hook=_version),
     constraints=override(struct_hook=_mapping),
     description=override(struct_hook=_optional_text),
@@ -182,11 +183,31 @@ def _unstructure_variable(variable: Variable) -> dict[str, Any]:
 def _structure_variable(data: Any, _: Any) -> Variable:
     read = _read_variable(_strict(dict)(data, dict), Variable)
     known = read.definition
-    return attrs.evolve(read, value=known.restore(read.value), constraints=known.constraints, definition=known)
+    value = known.restore(_value(read))
+    return attrs.evolve(read, value=value, constraints=known.constraints, definition=known)
+
+
+def _value(read: Variable) -> Any:
+    try:
+        return from_plain(read.value)
+    except Unreadable as error:
+        failed = Unreadable("it stands for no value") if read.sensitive else error
+
+    raise failed.at(".value")
 
 
 def _variables(data: Any, _: Any) -> list[Variable]:
-    return _CONVERTER.structure(_strict(list)(data, list), list[Variable])
+    read = _CONVERTER.structure(_strict(list)(data, list), list[Variable])
+    taken: set[str] = set()
+    for index, variable in enumerate(read):
+        for field in ("name", "id"):
+            if getattr(variable, field) in taken:
+                msg = f"{getattr(variable, field)!r} is the name or the id of a variable before it"
+                raise Unreadable(msg).at(f"[{index}].{field}")
+
+        taken |= {variable.name, variable.id}
+
+    return read
 
 
 _CONVERTER.register_unstructure_hook(Variable, _unstructure_variable)
@@ -198,7 +219,7 @@ _CONVERTER.register_unstructure_hook(
         _CONVERTER,
         format=override(rename="version"),
         variables=override(unstruct_hook=lambda held: [_unstructure_variable(variable) for variable in held]),
-        metadata=override(unstruct_hook=_plain_mapping),
+        metadata=override(unstruct_hook=_metadata),
         created_at=override(unstruct_hook=_text_of),
     ),
 )

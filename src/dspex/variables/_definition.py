@@ -14,6 +14,8 @@ from dspex.variables._misfit import Misfit, UnknownType
 from dspex.variables._plain import ANY
 from dspex.variables._scalars import Kind
 from dspex.variables._types import KNOWN, required_constraint, resolve
+from dspex.wire import codec
+from dspex.wire.records import Tagged, parts
 
 MAX_NAME: Final = 512
 
@@ -161,11 +163,10 @@ class Definition:
         if self.kind.label != other.kind.label:
             return False
 
-        mine, theirs = self.kind.classes, other.kind.classes
-        if not (self.opaque or other.opaque):
-            return mine == theirs and self.constraints == other.constraints
+        if self.opaque or other.opaque:
+            return _canonical(self.constraints) == _canonical(other.constraints)
 
-        return _plain(self.constraints) == _plain(other.constraints)
+        return self.kind.classes == other.kind.classes and self.constraints == other.constraints
 
     def match(self, other: Definition) -> None:
         """Raises `DefinitionMismatch` unless *other* declares the same."""
@@ -234,8 +235,16 @@ def _plain(constraints: Mapping[str, Any]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, _TUPLE) else value for name, value in constraints.items()}
 
 
+def _canonical(constraints: Mapping[str, Any]) -> dict[str, bytes]:
+    return {name: codec.encode(value) for name, value in _plain(constraints).items()}
+
+
 def _constraint_text(value: Any) -> str:
-    return ", ".join(map(repr, value)) if isinstance(value, _TUPLE) else repr(value)
+    if isinstance(value, _TUPLE):
+        return ", ".join(map(_constraint_text, value))
+
+    tagged = value if isinstance(value, Tagged) else parts(value)
+    return repr(value) if tagged is None or tagged.kind != "enum" else f"{tagged.label}.{tagged.data}"
 
 
 def _fast_path(kind: Kind, constraints: Mapping[str, Any]) -> tuple[type | None, Any, Any]:

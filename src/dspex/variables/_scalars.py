@@ -55,7 +55,14 @@ class Kind:
         raise NotImplementedError
 
     def restore(self, raw: Any) -> Any:
-        """The stored form of what the codec decoded, its tagged records turned into instances. Raises `Misfit`."""
+        """
+        The stored form of what the codec decoded, its tagged records turned into instances; where the kind is opaque, just that.
+
+        Raises `Misfit`.
+        """
+        if self.opaque:
+            return raw
+
         if self.classes:
             from dspex.variables._revival import revive  # _revival knows kinds
 

@@ -1,8 +1,8 @@
 """
 The protocol between the host and its workers, and the encoded form of values. Sans-IO, standard library only, Python 3.9 and up.
 
-    codec.py        the canonical encoded form; _msgpack.py and _msgspec.py write the same bytes, _extensions.py has the types beyond
-                    MessagePack, records.py enum members and records
+    codec.py        the canonical encoded form; _msgpack.py and _msgspec.py write the same bytes, _lowering.py and _raising.py know
+                    the types beyond MessagePack, records.py enum members and records
     limits.py       what may come in from a peer that isn't trusted
     framing.py      bytes to frames; _chunks.py long messages under credit
     messages.py     what is said; _state.py by whom, and when; operations.py what a program may ask

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import msgspec
 
-from . import _extensions
+from ._lowering import extend
 from ._msgpack import ext_header, map_header
+from ._raising import restore
 from ._refusals import Unencodable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-    from ._extensions import Resolve
+    from ._raising import Resolve
 
-_SCALARS = frozenset((str, int, float, bool, bytes, type(None)))
-_KEYS = frozenset((str, int, float, bool, bytes))
+_SCALARS: frozenset[type] = frozenset((str, int, float, bool, bytes, type(None)))
+_KEYS: frozenset[type] = frozenset((str, int, float, bool, bytes))
 _pack = msgspec.msgpack.Encoder().encode
 _Raw = msgspec.Raw
 
@@ -37,21 +38,19 @@ def pack(value: Any, depth: int) -> bytes:
 
 
 def _lower(value: object, depth: int) -> Any:
-    cls = type(value)
-    if cls in _SCALARS:
-        return value
+    return _LOWER.get(type(value), _lower_other)(value, depth)
 
-    if cls is list:
-        return _lower_list(value, depth)
 
-    if cls is dict:
-        return _lower_dict(value, depth)
+def _lower_scalar(value: Any, depth: int) -> Any:
+    return value
 
-    code, payload = _extensions.extend(value, pack, depth)
+
+def _lower_other(value: Any, depth: int) -> Any:
+    code, payload = extend(value, pack, depth)
     return _Raw(ext_header(code, len(payload)) + payload)
 
 
-def _lower_list(value: list[Any], depth: int) -> Any:
+def _lower_list(value: list[object], depth: int) -> Any:
     if not depth:
         raise _too_deep(value)
 
@@ -59,7 +58,7 @@ def _lower_list(value: list[Any], depth: int) -> Any:
         return value
 
     depth -= 1
-    return [_lower(item, depth) for item in value]
+    return [_LOWER.get(type(item), _lower_other)(item, depth) for item in value]
 
 
 def _lower_dict(value: dict[Any, Any], depth: int) -> Any:
@@ -77,6 +76,9 @@ def _lower_dict(value: dict[Any, Any], depth: int) -> Any:
     return {key: _lower(item, depth) for key, item in value.items()}
 
 
+_LOWER: dict[type, Callable[[Any, int], Any]] = {**dict.fromkeys(_SCALARS, _lower_scalar), list: _lower_list, dict: _lower_dict}
+
+
 def _too_deep(value: object) -> Unencodable:
     return Unencodable("", type(value).__name__, "it nests too deep, or contains itself")
 
@@ -84,8 +86,8 @@ def _too_deep(value: object) -> Unencodable:
 def reader(resolve: Resolve) -> Callable[[Any], Any]:
     """A function that gives the value for its encoded form."""
 
-    def restore(code: int, payload: memoryview) -> Any:
-        return _extensions.restore(code, payload, read, resolve)
+    def back(code: int, payload: memoryview) -> Any:
+        return restore(code, payload, read, resolve)
 
-    read = msgspec.msgpack.Decoder(ext_hook=restore).decode
+    read = msgspec.msgpack.Decoder(ext_hook=back).decode
     return read

@@ -9,7 +9,9 @@ Whether this is done in plain Python or by msgspec is decided by `upgrade`; the 
 
 from __future__ import annotations
 
-from . import _extensions, _msgpack
+from . import _msgpack
+from ._lowering import extend
+from ._raising import restore
 from ._refusals import LimitExceeded, Malformed, Unencodable
 from .limits import check
 from .records import Tagged, parts
@@ -18,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterable, Iterator, Optional
 
-    from ._extensions import Resolve
+    from ._raising import Resolve
     from .limits import Limits
 
     Read = Callable[[Any], Any]
@@ -33,7 +35,7 @@ _READERS_KEPT = 8
 
 
 def _extend(value: Any, depth: int) -> tuple[int, bytes]:
-    return _extensions.extend(value, _pack_plainly, depth)
+    return extend(value, _pack_plainly, depth)
 
 
 def _pack_plainly(value: Any, depth: int) -> bytes:
@@ -41,11 +43,11 @@ def _pack_plainly(value: Any, depth: int) -> bytes:
 
 
 def _plain_reader(resolve: Resolve) -> Read:
-    def restore(code: int, payload: Any) -> Any:
-        return _extensions.restore(code, payload, read, resolve)
+    def back(code: int, payload: Any) -> Any:
+        return restore(code, payload, read, resolve)
 
     def read(data: Any) -> Any:
-        return _msgpack.unpack(data, restore)
+        return _msgpack.unpack(data, back)
 
     return read
 
@@ -195,28 +197,34 @@ def _first_failing(value: Any, attempt: Callable[[Any, int], object], depth: int
     return None
 
 
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, item in _pairs(value):
-            yield f"[{key!r:.60}]", item
-            yield f"<key {key!r:.60}>", key
-    elif isinstance(value, (list, tuple)):
-        yield from ((f"[{index}]", item) for index, item in enumerate(_items(value)))
-    elif isinstance(value, (set, frozenset)):
-        yield from (("{...}", item) for item in _items(value))
-    else:
-        yield from _fields(value)
+def _parts(value: object) -> Iterable[tuple[str, Any]]:
+    return _PARTS.get(type(value), _fields)(value)
 
 
-def _pairs(value: dict[Any, Any]) -> Iterable[tuple[Any, Any]]:
-    return value.items()
+def _pairs(value: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        yield f"[{key!r:.60}]", item
+        yield f"<key {key!r:.60}>", key
 
 
-def _items(value: Iterable[Any]) -> Iterable[Any]:
-    return value
+def _items(value: list[Any]) -> Iterator[tuple[str, Any]]:
+    return ((f"[{index}]", item) for index, item in enumerate(value))
 
 
-def _fields(value: object) -> Iterator[tuple[str, Any]]:
+def _members(value: set[Any]) -> Iterator[tuple[str, Any]]:
+    return (("{...}", item) for item in value)
+
+
+def _fields(value: Any) -> Iterator[tuple[str, Any]]:
     tagged = value if isinstance(value, Tagged) else parts(value)
     if tagged is not None and tagged.kind == "record":
         yield from ((f".{field}", part) for field, part in tagged.data.items())
+
+
+_PARTS: dict[type, Callable[[Any], Iterator[tuple[str, Any]]]] = {
+    dict: _pairs,
+    list: _items,
+    tuple: _items,
+    set: _members,
+    frozenset: _members,
+}

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from .._exceptions import DspexError
 
 _NESTED = "errors"  # the fact of a BatchError that holds errors in its turn
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (float, int),
+    "Iterable": (list,),  # of texts, all that are
+    "Mapping": (dict,),
+    "dict": (dict,),
+}
 _TOLD = 200  # characters of a fact that isn't plain
 
 
@@ -52,21 +60,20 @@ def error_from_wire(data: list[Any], *, home: Optional[ModuleType] = None) -> Ds
     classes = _classes(home)
     cls = classes.get(code if isinstance(code, str) else "", classes["DspexError"])
     error: DspexError = cls.__new__(cls)
-    Exception.__init__(error, sentence)
-    error.sentence = sentence if isinstance(sentence, str) else ""
+    error.sentence = _fitting("str", sentence)
+    Exception.__init__(error, error.sentence)
     error.applied = applied if isinstance(applied, bool) else None
-    error.facts = {name: fact for name, fact in _mapping(facts).items() if _is_fact(name, cls)}
-    if code == "BatchError":
-        error.facts[_NESTED] = {str(name): error_from_wire(each, home=home) for name, each in _mapping(error.facts.get(_NESTED)).items()}
+    error.facts = {name: fact for name, fact in _fitting("dict", facts).items() if _is_fact(name, cls)}
+    for name, kind in _expected_facts(cls):
+        error.facts[name] = _fitting(kind, error.facts.get(name))
 
-    for name, fact in {**dict.fromkeys(_expected_facts(cls)), **error.facts}.items():
+    if code == "BatchError":
+        error.facts[_NESTED] = {str(name): error_from_wire(each, home=home) for name, each in error.facts[_NESTED].items()}
+
+    for name, fact in error.facts.items():
         setattr(error, name, fact)
 
     return error
-
-
-def _mapping(value: Optional[dict[Any, Any]]) -> dict[Any, Any]:
-    return value if type(value) is dict else {}
 
 
 def _code(cls: type) -> Optional[str]:
@@ -95,11 +102,24 @@ def _is_fact(name: Any, cls: type) -> bool:
     )
 
 
-def _expected_facts(cls: Any) -> list[str]:
-    """What ``__init__`` of *cls* takes: the attributes its readers count on, whatever came."""
-    code = cls.__init__.__code__
-    taken = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-    return [name for name in taken if _is_fact(name, cls)]
+def _expected_facts(cls: Any) -> list[tuple[str, str]]:
+    """What ``__init__`` of *cls* takes, with the annotation: the attributes that readers of the error count on, whatever came."""
+    taken: dict[str, str] = cls.__init__.__annotations__
+    return [(name, kind) for name, kind in taken.items() if name != "return" and _is_fact(name, cls)]
+
+
+def _fitting(kind: str, fact: Any) -> Any:
+    """*fact* if it is of the annotated *kind*, an empty one if not."""
+    expected = _KINDS.get(kind.partition("[")[0])
+    if expected is None:
+        return fact
+
+    given: Any = fact if isinstance(fact, expected) else expected[0]()
+    return list(filter(_is_text, given)) if expected[0] is list else given
+
+
+def _is_text(fact: object) -> bool:
+    return isinstance(fact, str)
 
 
 def _plain(fact: Any) -> Any:

@@ -52,14 +52,14 @@ def result_failed(program: str, error: BaseException) -> Error:
     if not isinstance(error, Unencodable):
         return failure(program, error)
 
-    problem = f"its result can't leave the worker: {unencodable(error)}. Return plain data: numbers, text, lists, dicts, records."
+    problem = f"its result can't leave the worker: {_whereabouts(error)}. Return plain data: numbers, text, lists, dicts, records."
     types = [qualified(cls) for cls in _exceptions.InvalidValue.__mro__ if cls is not object]
     return Error(*error_to_wire(_exceptions.ProgramFailed(program, type=types[0], message=problem, types=types)))
 
 
-def unencodable(error: Unencodable) -> str:
-    """Where, what and why, in words."""
-    return f"at {error.path or 'its top'}: {error.type_name}: {error.reason}"
+def _whereabouts(error: Unencodable) -> str:
+    path = "result" + error.path[len("value") :]
+    return f"at {_short(path, 200)}: got {error.type_name} ({error.reason.rstrip('.')})"
 
 
 def qualified(cls: type) -> str:
@@ -102,9 +102,9 @@ def _public(text: str) -> str:
     return text.replace(f"{ROOT}.", "dspex.")
 
 
-def _short(text: str) -> str:
-    if len(text) <= MAX_TEXT:
+def _short(text: str, limit: int = MAX_TEXT) -> str:
+    if len(text) <= limit:
         return text
 
-    half = MAX_TEXT // 2
-    return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
+    half = limit // 2
+    return f"{text[:half]} ... {len(text) - 2 * half} characters left out ... {text[-half:]}"

@@ -8,7 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from types import SimpleNamespace
+
+
+class Named:
+    """Like a Var: it has a name."""
+
+    def __init__(self, name):
+        self.name = name
 
 
 def echo(value=None):
@@ -173,7 +179,7 @@ def catches_missing_as_key_error(ctx):
 
 
 def uses_all(ctx):
-    v = SimpleNamespace(name="x")
+    v = Named("x")
     info = ctx.info(v)
     return {
         "id": ctx.id,
@@ -193,7 +199,7 @@ def uses_all(ctx):
 
 
 async def async_uses_all(ctx):
-    v = SimpleNamespace(name="x")
+    v = Named("x")
     info = await ctx.info(v)
     return {
         "id": ctx.id,
@@ -334,7 +340,7 @@ def uses_threads(ctx, names):
         worker.start()
     for worker in threads:
         worker.join()
-    return {name: values[0] for name, values in found.items() if len(set(values)) == 1}
+    return {name: values[0] for name, values in found.items() if all(value == values[0] for value in values)}
 
 
 async def uses_ctx_off_the_loop(ctx):
@@ -366,8 +372,8 @@ def forks(ctx):
 
 
 def open_descriptors_of_a_child():
-    code = "import os; print(sorted(os.path.basename(os.readlink('/proc/self/fd/' + f)).split(':')[0] for f in os.listdir('/proc/self/fd') if f not in '012'))"
-    return subprocess.run([sys.executable, "-I", "-S", "-c", code], stdout=subprocess.PIPE, check=False).stdout.decode()
+    code = "import os; print(*[f for f in map(int, os.listdir('/proc/self/fd')) if f > 2 and os.path.exists(f'/proc/self/fd/{f}')])"
+    return subprocess.run([sys.executable, "-I", "-S", "-c", code], stdout=subprocess.PIPE, check=False).stdout.decode().split()
 
 
 def signal_dispositions_of_a_child():

@@ -56,7 +56,7 @@ def _dspy(kind: str) -> Any:
     return dspy
 
 
-_PLAIN_KIND = {inspect.Parameter.KEYWORD_ONLY: inspect.Parameter.POSITIONAL_OR_KEYWORD}
+_PLAIN_KIND: Dict[Any, Any] = {inspect.Parameter.KEYWORD_ONLY: inspect.Parameter.POSITIONAL_OR_KEYWORD}
 """All inputs are given by name; the text of a signature is nicer without the star that says so."""
 
 

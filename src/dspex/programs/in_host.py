@@ -1,5 +1,8 @@
 """
-A plain ``def`` program runs here, in a thread of this process.
+Programs that run in this process.
+
+An ``async def`` runs in its caller's task: cancelling the caller cancels it, and their context variables are one. A plain ``def`` runs in
+a thread.
 
 A thread can't be stopped. When its caller goes away, or its time is up, the caller is told at once and the thread is abandoned: its next
 use of ``ctx`` raises `CallCancelled`, what it returns is dropped, and its place stays taken until it has really ended. A program that may
@@ -23,8 +26,7 @@ from anyio.lowlevel import RunVar, current_token
 from dspex._exceptions import Overloaded
 
 from ._failure import PASSING, program_failed
-from .context import Life, SyncProgramContext
-from .in_task import ENDED
+from .context import Life, ProgramContext, SyncProgramContext
 from .signature import CONTEXT
 
 if TYPE_CHECKING:
@@ -33,10 +35,24 @@ if TYPE_CHECKING:
 HOST_THREADS: Final = 40
 """Sync programs that run at once in one event loop's threads."""
 
-GONE: Final = "its caller has gone, or its deadline has passed"
-
 _places: RunVar[CapacityLimiter] = RunVar("dspex_host_thread_places")
 _extra: RunVar[CapacityLimiter] = RunVar("dspex_host_threads_unbounded")
+
+
+async def run_in_task(program_id: str, run: Callable[..., Any], inputs: dict[str, Any], home: Home | None) -> Any:
+    """Await *run*; *home* is None when it takes no context. Raises `ProgramFailed` from what it raised."""
+    life = Life(program_id, home.id if home is not None else "")
+    if home is not None:
+        inputs = {**inputs, CONTEXT: ProgramContext(home, life)}
+
+    try:
+        return await run(**inputs)
+    except PASSING:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the program raises
+        raise program_failed(program_id, error) from error
+    finally:
+        life.end = "returned"
 
 
 class _State(enum.Enum):
@@ -55,8 +71,8 @@ _LEFT = {_State.NEW: _State.DROPPED, _State.RUNNING: _State.ABANDONED, _State.EN
 class _Run:
     """One call. The thread and its caller race for the end of it: the lock decides who gives the place back."""
 
-    def __init__(self, program_id: str, places: CapacityLimiter | None) -> None:
-        self.life = Life(program_id)
+    def __init__(self, life: Life, places: CapacityLimiter | None) -> None:
+        self.life = life
         self._places = places
         self._state = _State.NEW
         self._lock = threading.Lock()
@@ -85,7 +101,7 @@ class _Run:
     def leave(self) -> None:
         """Its caller goes, with the answer or without."""
         state = self._go(_LEFT)
-        self.life.over = GONE if state is _State.ABANDONED else ENDED
+        self.life.end = "abandoned" if state is _State.ABANDONED else "returned"
         if state is not _State.ABANDONED:
             self._give_back()
 
@@ -108,13 +124,14 @@ async def run_in_thread(
 
     Raises `ProgramFailed` from what it raised, and `Overloaded` when there is no place and *wait* is False.
     """
-    call = _Run(program_id, None if nested else _limiter(_places, HOST_THREADS))
+    life = Life(program_id, home.id if home is not None else "")
+    call = _Run(life, None if nested else _limiter(_places, HOST_THREADS))
     if not nested:
         await _take_place(call, wait=wait)
 
     try:
         if home is not None:
-            inputs = {**inputs, CONTEXT: SyncProgramContext(home, call.life)}
+            inputs = {**inputs, CONTEXT: SyncProgramContext(home, life)}
 
         return await to_thread.run_sync(call.work, run, inputs, abandon_on_cancel=True, limiter=_limiter(_extra, math.inf))
     finally:
