@@ -84,7 +84,7 @@ def show(rows: Sequence[Row]) -> None:
         for row in rows:
             table.add_row(*map(Text, cells(row)), style="red" if row.verdict == "over" else None)
 
-        Console().print(table)
+        Console(width=None if sys.stdout.isatty() else 180).print(table)
     else:
         for line in (COLUMNS, *map(cells, rows)):
             print(" | ".join(line))

@@ -32,7 +32,7 @@ async def main() -> None:
         await ctx.variables.set(TEMPERATURE, 0.2)
         prediction = await ask(question="What is OTP?")
         print("answer:", prediction.answer)
-        print("settings:", dict(prediction.settings))
+        print("temperature:", prediction.settings["temperature"])
 
 
 if __name__ == "__main__":

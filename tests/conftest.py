@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any, TypeVar
 
@@ -61,19 +61,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
-    """Wrap each async test before anyio's plugin takes it, so that the look at the tasks happens on the test's own loop."""
-    drawn = getattr(pyfuncitem.obj, "hypothesis", None)
-    if drawn is not None:
-        if iscoroutinefunction(drawn.inner_test):
-            drawn.inner_test = leaks.leaving_no_task(drawn.inner_test)
-    elif iscoroutinefunction(pyfuncitem.obj):
-        pyfuncitem.obj = leaks.leaving_no_task(pyfuncitem.obj)
-
-    return (yield)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
     """Refuse an async fixture that leaves its loop to chance; see `anyio_backend`."""
     if (iscoroutinefunction(fixturedef.func) or isasyncgenfunction(fixturedef.func)) and "anyio_backend" not in fixturedef.argnames:
@@ -93,9 +80,19 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
+@pytest.fixture
+async def no_task_left(anyio_backend: Any) -> AsyncIterator[None]:
+    """No task on the loop after an async test and its fixtures."""
+    async with leaks.leaving_no_task():
+        yield
+
+
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    """No child process and no open file after any test."""
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No child process, no open file, and for an async test no task after it. First of all fixtures, so it looks when others are gone."""
+    if "anyio_backend" in request.fixturenames:
+        request.getfixturevalue("no_task_left")
+
     yield from leaks.check_nothing_is_left(SCRATCH)
 
 

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ NO_LOOP = {"_exceptions", "wire", "variables"}
 LOOPS_OWN: dict[str, str] = {
     "worker.child": "a worker has an asyncio loop and the standard library, nothing else",
 }
-WORKERS_MAY_IMPORT = {"_typeshed", "msgspec", "msgpack", "cloudpickle", "dspy", "numpy", "pydantic", "attr", "attrs", "dspex"}
+WORKERS_MAY_IMPORT = {"msgspec", "msgpack", "cloudpickle", "dspy", "numpy", "pydantic", "attr", "attrs", "dspex"}
 
 
 def module_of(file: Path) -> str:
@@ -66,10 +67,11 @@ def room_of(module: str) -> str | None:
     return max(fitting, key=len, default=None)
 
 
-def imports(file: Path) -> Iterator[tuple[int, str]]:
-    """Every module a file imports, in functions and for types too, as (line, name); ours begin with ``dspex.``."""
+def imports(file: Path, *, for_types: bool = True) -> Iterator[tuple[int, str]]:
+    """Every module a file imports, in functions and unless told otherwise for types too, as (line, name); ours begin with ``dspex.``."""
     package = list(file.relative_to(ROOT).parent.parts)
-    for node in ast.walk(ast.parse(file.read_text())):
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree if for_types else _WithoutTypes().visit(tree)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -78,6 +80,11 @@ def imports(file: Path) -> Iterator[tuple[int, str]]:
             above = package[: len(package) - node.level + 1]
             base = ".".join(["dspex", *above, *([node.module] if node.module else [])])
             yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+
+class _WithoutTypes(ast.NodeTransformer):
+    def visit_If(self, node: ast.If) -> Any:
+        return [self.visit(other) for other in node.orelse] if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
 
 
 def ours(file: Path) -> Iterator[tuple[int, str]]:
@@ -155,15 +162,26 @@ def test_a_worker_needs_the_standard_library_only():
         f"{file}:{line} imports {name}"
         for file in FILES
         if room_of(module_of(file)) in rooms
-        for line, name in imports(file)
+        for line, name in imports(file, for_types=False)
         if name.partition(".")[0] not in allowed
     }
     assert strays == set()
 
 
-@pytest.mark.parametrize(
-    "file", [file for file in FILES if room_of(module_of(file)) in {"worker.child", "wire", "_exceptions"}], ids=module_of
-)
+IN_WORKERS = [file for file in FILES if room_of(module_of(file)) in {"worker.child", "wire", "_exceptions"}]
+
+
+@pytest.mark.parametrize("file", IN_WORKERS, ids=module_of)
+def test_what_a_worker_loads_finds_its_neighbours_relatively(file):
+    """It is loaded under a private name, so that a program's own `import dspex` finds the real one, or none."""
+    nodes = ast.walk(_WithoutTypes().visit(ast.parse(file.read_text())))
+    absolute = [
+        node.lineno for node in nodes if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").startswith("dspex")
+    ]
+    assert absolute == []
+
+
+@pytest.mark.parametrize("file", IN_WORKERS, ids=module_of)
 def test_what_a_worker_loads_is_python_3_9(file):
     ast.parse(file.read_text(), feature_version=(3, 9))
 

@@ -101,6 +101,14 @@ def test_the_demo_without_rich_and_dspy():
     check_story(ran.stdout, dspy=False)
 
 
+def test_the_demo_on_a_loop_that_isnt_installed_says_what_to_install():
+    ran = dspex("demo", "--backend", "trio", missing=("trio",))
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr == (
+        "The demo on trio needs the package 'trio', which this interpreter can't import. Install it there with: pip install 'dspex[trio]'\n"
+    )
+
+
 def test_without_a_command_it_prints_help():
     ran = dspex()
     assert (ran.returncode, ran.stderr) == (0, "")

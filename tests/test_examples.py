@@ -41,7 +41,7 @@ backend: local
 backend: bridged
 answer: answer (temperature=0.7): What is OTP?
 answer: answer (temperature=0.2): What is OTP?
-settings: {{'temperature': 0.2}}
+temperature: 0.2
 """,
 }
 

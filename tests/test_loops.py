@@ -38,14 +38,23 @@ def test_an_async_fixture_that_names_no_backend_is_refused(request):
 
 async def test_a_task_left_running_is_seen(anyio_backend):
     async with anyio.create_task_group() as group:
-
-        async def leaving() -> None:
-            group.start_soon(anyio.sleep_forever)
-
         with pytest.raises(AssertionError, match="left 1 tasks running"):
-            await leaks.leaving_no_task(leaving)()
+            async with leaks.leaving_no_task():
+                group.start_soon(anyio.sleep_forever)
 
         group.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def group(anyio_backend):
+    async with anyio.create_task_group() as group:
+        yield group
+        group.cancel_scope.cancel()
+
+
+async def test_a_task_that_a_fixture_ends_is_no_leak(group):
+    group.start_soon(anyio.sleep_forever)
+    await anyio.lowlevel.checkpoint()
 
 
 def test_a_child_process_left_running_is_seen():

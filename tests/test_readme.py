@@ -33,6 +33,9 @@ def test_the_extras_it_names_exist():
     told = re.search(r"the extras\s+are (.*?)\.\n", README, re.DOTALL).group(1)
     assert set(re.findall(r"`(\w+)`", told)) == set(extras)
 
+    installed = re.search(r"pip install -q '\.\[(.*)\]'", README).group(1)
+    assert set(installed.split(",")) <= set(extras)
+
 
 def test_its_test_command_is_what_ci_runs():
     command = re.search(r"```sh\n(.*pip install -q nox.*)\n```", README).group(1)

@@ -149,6 +149,14 @@ class Bridge:
 
         """
         self._begin()
+        await self._serve(task_status)
+
+    def open_nowait(self, group: TaskGroup) -> None:
+        """Opens the bridge in this very step, to run as a task of *group* until `stop` is called or *group* is cancelled."""
+        self._begin()
+        group.start_soon(self._serve, anyio.TASK_STATUS_IGNORED)
+
+    async def _serve(self, task_status: TaskStatus[None]) -> None:
         try:
             await self._run(task_status)
         except Exception as error:  # noqa: BLE001 - a defect in here ends this bridge, and is told to whoever uses or leaves it
@@ -178,14 +186,21 @@ class Bridge:
             task_status.started()
             try:
                 await self._stop.wait()
-                self._status = _Status.STOPPING
                 await self._drain()
             finally:
-                self._status = _Status.STOPPING
+                self._begin_stop()
                 with anyio.CancelScope(shield=True):
                     await self._each_pool(WorkerPool.dismiss)
 
                 tasks.cancel_scope.cancel()
+
+    def _begin_stop(self) -> None:
+        if self._status is _Status.RUNNING:
+            self._status = _Status.STOPPING
+            for pool in self._pools.values():
+                pool.refuse_newcomers()
+
+        self._stop.set()
 
     async def _drain(self) -> None:
         if not self._hurried:
@@ -215,8 +230,8 @@ class Bridge:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         group, self._group = self._group, None
-        assert group is not None  # noqa: S101 - told to the type checkers
-        self._stop.set()
+        assert group is not None
+        self._begin_stop()
         if error is not None:
             # The body's own exception must come out as itself, so that nothing may be raised here, and nobody waits for a drain.
             self._hurried = True
@@ -241,7 +256,7 @@ class Bridge:
         if self._status is _Status.NEW:
             return
 
-        self._stop.set()
+        self._begin_stop()
         if self._host is not None:
             self._host.release()
             await self._host.closed.wait()
@@ -251,7 +266,9 @@ class Bridge:
 
 def _refuse_windows() -> None:
     if os.name == "nt":
-        raise RuntimeError("There is no Bridge on Windows: it needs Unix sockets and process groups. Contexts stay local here, or run under WSL.")
+        raise RuntimeError(
+            "There is no Bridge on Windows: it needs Unix sockets and process groups. Contexts stay local here, or run under WSL."
+        )
 
 
 def _store_of(store: str | SessionStore) -> SessionStore:
@@ -260,7 +277,7 @@ def _store_of(store: str | SessionStore) -> SessionStore:
 
     if store == "memory://":
         # Loaded with the first bridge: a context that stays local has no use for it.
-        from .state.stores.memory import MemoryStore  # noqa: PLC0415
+        from .state.stores.memory import MemoryStore
 
         return MemoryStore()
 
@@ -279,7 +296,5 @@ def _options_of(pools: Mapping[str, Pool], default: Mapping[str, Any]) -> dict[s
 
 
 def _single(error: Exception) -> Exception:
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-
-    return error
+    inner: tuple[Exception, ...] = getattr(error, "exceptions", ())
+    return _single(inner[0]) if len(inner) == 1 else error

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .model import Model, project
-from .recorder import Client, Op, Outcome, Recorder
+from .recorder import MISSING, Client, Op, Outcome, Recorder
 from .wgl import Report, Verdict, check_key, search
 
 SMALL = 40  # operations that the whole-object search is given at most; the torn-read tripwire has no such bound
@@ -21,18 +21,21 @@ SMALL = 40  # operations that the whole-object search is given at most; the torn
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A finished run: what clients saw, the values it began with, and the (version, value) of each key it ended with."""
+    """A finished run: what clients saw, the values it began with, and the (version, value) of each key it ended with, if anybody can tell."""
 
     ops: Sequence[Op]
     initial: Mapping[str, Any]
-    final: Mapping[str, tuple[int, Any]]
+    final: Mapping[str, tuple[int, Any]] | None
     unanswered: int = 0
 
 
-def finished(recorder: Recorder, initial: Mapping[str, Any], final: Mapping[str, tuple[int, Any]]) -> History:
+def finished(recorder: Recorder, initial: Mapping[str, Any], final: Mapping[str, tuple[int, Any]] | None) -> History:
     """The history, with the last state as a read that comes after everything."""
     unanswered = len(recorder.open)
     recorder.close()
+    if final is None:
+        return History(tuple(recorder.ops), initial, None, unanswered)
+
     stamp = recorder.mark("end")
     last = Op(Client(recorder).number, "snapshot", (), stamp, recorder.mark("checked"), Outcome.OK, dict(final))
     return History((*recorder.ops, last), initial, final, unanswered)
@@ -53,7 +56,8 @@ def registers(history: History) -> list[str]:
     """L1."""
     found: list[str] = []
     for key, value in history.initial.items():
-        report = check_key(key, project(history.ops, key), value, final_version=history.final[key][0])
+        last = None if history.final is None else history.final[key][0]
+        report = check_key(key, project(history.ops, key), value, final_version=last)
         found += _told(f"L1 {key!r} is no atomic register", report)
 
     return found
@@ -80,19 +84,23 @@ def torn(history: History) -> list[str]:
 
 def lost_or_doubled(history: History) -> list[str]:
     """L3: the versions that writers were told are all different, none is above the last one, and only unknown writes fill gaps."""
-    return [told for key in history.initial for told in _versions(key, project(history.ops, key), history.final[key][0])]
+    final = history.final
+    return [told for key in history.initial for told in _versions(key, project(history.ops, key), None if final is None else final[key][0])]
 
 
-def _versions(key: str, ops: Sequence[Op], final: int) -> Iterable[str]:
+def _versions(key: str, ops: Sequence[Op], final: int | None) -> Iterable[str]:
     told = [op.result for op in ops if op.name == "set" and op.outcome is Outcome.OK and isinstance(op.result, int)]
     if len(set(told)) != len(told):
         yield f"L3 {key!r}: a version was given to two writes: {sorted(told)}"
+
+    if final is None:
+        return
 
     if told and max(told) > final:
         yield f"L3 {key!r}: version {max(told)} was acknowledged, and the last one is {final}"
 
     most = sum(not op.reads and op.outcome is not Outcome.FAIL for op in ops)
-    adds = sum(op.name == "add" and op.outcome is Outcome.OK for op in ops)
+    adds = sum(op.name in ("add", "update") and op.outcome is Outcome.OK for op in ops)
     if not len(told) + adds <= final <= most:
         yield f"L3 {key!r}: the last version is {final}, with {len(told) + adds} acknowledged and at most {most} possible writes"
 
@@ -111,6 +119,9 @@ def _written(op: Op) -> Iterable[Any]:
 
 
 def _read(op: Op) -> Iterable[Any]:
+    if op.result == MISSING:
+        return []
+
     if op.name in ("get", "info"):
         return [op.result if op.name == "get" else op.result[1]]
 

@@ -14,14 +14,15 @@ from typing import Any
 import anyio
 from anyio.lowlevel import checkpoint
 
-from dspex._exceptions import DspexError
+from dspex._exceptions import CallTimeout, ContextClosed, ContextCrashed, VariableNotFound, VersionConflict
 
 from .explore import Stage
 from .failpoints import Injected
 from .recorder import Client, Recorder
 
 Line = tuple[str, tuple[Any, ...]]
-EXPECTED_FAILURES = (DspexError, Injected)
+# Others end the run. A variable that is missing is for the model to judge.
+EXPECTED_FAILURES = (VersionConflict, VariableNotFound, ContextClosed, ContextCrashed, CallTimeout, Injected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ _LINES: dict[str, Any] = {
     "set": lambda draw, recorder, keys: ("set", (draw.choice(keys), recorder.token())),
     "cas": lambda draw, recorder, keys: ("set", (draw.choice(keys), recorder.token(), draw.randrange(4))),
     "add": lambda draw, recorder, keys: ("add", (draw.choice(keys), recorder.token())),
+    "update": lambda draw, recorder, keys: ("update", (draw.choice(keys), recorder.token())),
     "set_many": _set_many,
     "get_many": lambda draw, recorder, keys: ("get_many", (tuple(keys),)),
     "snapshot": _all("snapshot"),
@@ -86,9 +88,8 @@ def _bound(subject: Any, name: str, args: tuple[Any, ...]) -> Any:
     return lambda: getattr(subject, name)(*args)
 
 
-async def perform_impatiently(stage: Stage, subject: Any, lines: Sequence[Line], patience: Sequence[int]) -> None:
+async def perform_impatiently(stage: Stage, subject: Any, lines: Sequence[Line], patience: Sequence[int], client: Client) -> None:
     """Play *lines*, giving up on each after as many steps as *patience* says: the client is cancelled, and goes on."""
-    client = Client(stage.recorder)
     for line, steps in zip(lines, patience, strict=True):
         async with anyio.create_task_group() as group:
             group.start_soon(_cancel_after, steps, group.cancel_scope, name="impatience")

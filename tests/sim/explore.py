@@ -1,7 +1,8 @@
 """
 From a program to a verdict: run it under many schedules, check each run, and make the first failure readable.
 
-A program is ``async def program(stage)``: it plays on the stage and says there what is wrong. One seed, with the loop, is one run.
+A program is ``async def program(stage)``: it plays on the stage and says there what is wrong. What it has to patch, it patches in a context
+manager ``patched()`` of its own, entered around the run: a run that hangs is cut off, and would leave patches of its own behind. One seed, with the loop, is one run.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from .choosers import Chooser, Fifo, Guided, portfolio, shrink
@@ -89,9 +91,11 @@ class Tally:
 def play(program: Program, backend: Backend, seed: int, chooser: Chooser) -> tuple[Stage, Ran]:
     """One run. Whatever the program raises is wrong too, except what it caught itself."""
     stage = Stage(seed)
-    ran = run(lambda: program(stage), backend, chooser)
+    with getattr(program, "patched", nullcontext)():
+        ran = run(lambda: program(stage), backend, chooser)
+
     if ran.error is not None:
-        stage.wrong.append(f"L5 the run ended with {_told(ran.error)}")
+        stage.wrong.append("\n".join([f"L5 the run ended with {_told(ran.error)}", *ran.controller.stuck]))
 
     return stage, ran
 

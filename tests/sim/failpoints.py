@@ -46,15 +46,23 @@ class Fault:
 
 
 class Failpoints:
-    """The faults of one run, how often each point was passed, and what was injected."""
+    """
+    The faults of one run, how often each point was passed, and what was injected.
+
+    While not *armed* nothing is counted and nothing fails.
+    """
 
     def __init__(self, *faults: Fault) -> None:
         self._faults = list(faults)
         self._healed: anyio.Event | None = None
+        self.armed = True
         self.passed: Counter[str] = Counter()
         self.fired: list[Fault] = []
 
     def _due(self, point: str) -> Kind | None:
+        if not self.armed:
+            return None
+
         self.passed[point] += 1
         for fault in self._faults:
             if fault.point == point and fault.nth in (0, self.passed[point]):

@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -51,6 +52,7 @@ class Controller:
     exhausted: bool = False
     scope: anyio.CancelScope | None = None
     names: dict[int, str] = field(default_factory=dict)
+    stuck: list[str] = field(default_factory=list)
     _numbers: WeakKeyDictionary[Any, int] = field(default_factory=WeakKeyDictionary)
     _before: Fifo = field(default_factory=Fifo)
 
@@ -58,7 +60,7 @@ class Controller:
         """The number of a task: the order in which it was first seen."""
         known = self._numbers.get(task)
         if known is None:
-            known = self._numbers[task] = len(self._numbers)
+            known = self._numbers[task] = len(self.names)
             self.names[known] = name
 
         return known
@@ -73,6 +75,11 @@ class Controller:
         self.current = ids[0] if len(ids) == 1 else ask.choose(ids, self.current)
         return self.current
 
+    def jumping(self, to: float, tasks: Callable[[], Iterable[tuple[str, Any]]]) -> None:
+        """Before a jump of the clock, beyond which nobody is expected to wait: note where everybody stands."""
+        if to >= HORIZON and not self.stuck:
+            self.stuck = [f"{name} waits in {_where(coroutine)}" for name, coroutine in tasks()]
+
     def _end(self) -> None:
         """Cancel what runs; raising from within a scheduler would only hide where it was."""
         if self.steps > 2 * self.budget:
@@ -81,6 +88,19 @@ class Controller:
         if not self.exhausted and self.scope is not None:
             self.exhausted = True
             self.scope.cancel()
+
+
+def _where(coroutine: Any) -> str:
+    """The innermost places of a suspended coroutine, innermost first."""
+    places: list[str] = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "ag_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is not None:
+            places.append(f"{frame.f_code.co_qualname} ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})")
+
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "ag_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+
+    return " < ".join(place for place in reversed(places[-8:]) if not place.startswith(("_async_yield", "_real_async_yield", "wait_task_rescheduled")))
 
 
 # --- trio ------------------------------------------------------------------------------------------------------------------------
@@ -108,24 +128,33 @@ class _OneOfBatch:
         return 0.0
 
 
-def _clock() -> trio.testing.MockClock:
+def _trio_tasks() -> Iterable[tuple[str, Any]]:
+    runner = trio_run.GLOBAL_RUN_CONTEXT.runner
+    own = {runner.init_task, *(task for task in runner.tasks if task.name.startswith("<"))}
+    return [(task.name, task.coro) for task in sorted(runner.tasks - own, key=lambda task: task._counter)]
+
+
+def _clock(controller: Controller) -> trio.testing.MockClock:
     """
     A clock that jumps when nothing can run.
 
-    With nowhere to jump to, everybody waits in a shield that no timeout can end: the shields are lifted, once, so that the horizon, which
-    has passed, ends the run in an orderly way. Raising here would leave trio's own tasks where they stand.
+    With nowhere to jump to, everybody waits in a shield that no timeout can end: the shields are lifted, so that the horizon, which
+    has passed, ends the run in an orderly way; again and again, since clean-up has shields of its own. Raising here leaves trio's own tasks
+    where they stand.
     """
     clock = trio.testing.MockClock(autojump_threshold=0)
-    jump, lifted = clock._autojump, False
+    jump, lifted = clock._autojump, 0
 
     def jump_or_end() -> None:
         nonlocal lifted
-        if trio.lowlevel.current_statistics().seconds_to_next_deadline < math.inf:
+        seconds = trio.lowlevel.current_statistics().seconds_to_next_deadline
+        controller.jumping(clock.current_time() + seconds, _trio_tasks)
+        if seconds < math.inf:
             jump()
-        elif lifted:
+        elif lifted > PATIENCE:
             raise SimDeadlock("every task waits, and neither a timeout nor a cancellation ends it")
         else:
-            lifted = True
+            lifted += 1
             _lift_shields()
 
     clock._autojump = jump_or_end  # type: ignore[method-assign]
@@ -145,7 +174,7 @@ def _trio_controlled(controller: Controller) -> Iterator[dict[str, Any]]:
     former = trio_run._r, trio_run._ALLOW_DETERMINISTIC_SCHEDULING
     trio_run._r, trio_run._ALLOW_DETERMINISTIC_SCHEDULING = _OneOfBatch(controller), True  # type: ignore[assignment,misc]
     try:
-        yield {"clock": _clock()}
+        yield {"clock": _clock(controller)}
     finally:
         trio_run._r, trio_run._ALLOW_DETERMINISTIC_SCHEDULING = former  # type: ignore[misc]
 
@@ -188,6 +217,10 @@ class SimLoop(asyncio.BaseEventLoop):
 
         self._step()
 
+    def _all_tasks(self) -> Iterable[tuple[str, Any]]:
+        tasks = asyncio.all_tasks(self)
+        return [(task.get_name(), task.get_coro()) for task in sorted(tasks, key=lambda task: self._controller.number(task, task.get_name()))]
+
     def _sort_ready(self) -> list[asyncio.Handle]:
         """Take what is ready: task steps become choices, the other callbacks are returned."""
         self._expire()
@@ -223,6 +256,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _jump(self) -> None:
         timers = [handle._when for handle in self._scheduled if not handle._cancelled]
+        self._controller.jumping(min(timers, default=math.inf), self._all_tasks)
         if timers:
             self._now = max(self._now, min(timers))
         elif not self._ready and not self._stopping:

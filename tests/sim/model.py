@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .recorder import Conflict, Op, Outcome
+from .recorder import MISSING, Conflict, Op, Outcome
 
 Cell = tuple[int, Any] | None
 State = tuple[Cell, ...]
-MISSING = "missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class Model:
     The keys, and how each operation changes their cells.
 
     Operations and their arguments: ``get(key)`` → value; ``info(key)`` → (version, value); ``set(key, value[, expected])`` → version or
-    `Conflict`; ``add(key, n)`` → the new value; ``set_many({key: value})`` → {key: version}; ``get_many(keys)`` → {key: value};
+    `Conflict`; ``add(key, n)`` and ``update(key, n)`` → the new value; ``set_many({key: value})`` → {key: version}; ``get_many(keys)`` → {key: value};
     ``snapshot()`` and ``list()`` → {key: (version, value)}; ``define(key, value)``; ``delete(key)``.
     """
 
@@ -128,6 +127,7 @@ _STEPS: dict[str, Callable[[Model, State, tuple[Any, ...]], Answer]] = {
     "info": _info,
     "set": _set,
     "add": _add,
+    "update": _add,
     "set_many": _set_many,
     "get_many": _get_many,
     "snapshot": _snapshot,

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from dspex._exceptions import DspexError, VersionConflict
+from dspex._exceptions import DspexError, VariableNotFound, VersionConflict
 
 
 class Outcome(Enum):
@@ -35,6 +36,7 @@ class Unknown(Enum):
 
 
 UNKNOWN: Final = Unknown.UNKNOWN
+MISSING: Final = "missing"
 READS: Final = frozenset({"get", "info", "get_many", "snapshot", "list"})
 
 
@@ -110,8 +112,8 @@ class Recorder:
         return next(self._clients)
 
     def token(self) -> int:
-        """A number no other write of this run uses, and no sum of a few others equals."""
-        return next(self._tokens) * 1_000_003
+        """A number no other write uses, and no sum of others is likely to equal: 40 bits, the same in every run."""
+        return random.Random(next(self._tokens)).getrandbits(40)
 
     def mark(self, name: str, text: str = "") -> int:
         """Note an event that is no client's operation."""
@@ -125,6 +127,9 @@ class Recorder:
         self.open[call] = (client, name, args)
         try:
             result = await operation()
+        except VariableNotFound:
+            self._note(Op(client, name, args, call, next(self._stamps), Outcome.OK, MISSING, facts=self.facts()))
+            raise
         except VersionConflict as error:
             self._note(Op(client, name, args, call, next(self._stamps), Outcome.OK, Conflict(error.actual), facts=self.facts()))
             raise

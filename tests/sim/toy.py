@@ -14,6 +14,7 @@ from .clients import MIXED, Menu, perform, script
 from .explore import Stage
 from .failpoints import Failpoints, Fault, Injected
 from .fakes import ToyContext
+from .recorder import Client
 
 KEYS = ("x", "y")
 INITIAL = {"x": 1, "y": 2}
@@ -37,8 +38,9 @@ class ToyRun:
         stage.recorder.facts = toy.facts
         scripts = [script(stage, KEYS, self.lines, self.menu) for _ in range(self.clients)]
         async with anyio.create_task_group() as group:
-            for number, lines in enumerate(scripts, start=1):
-                group.start_soon(perform, stage, toy, lines, name=f"client {number}")
+            for lines in scripts:
+                client = Client(stage.recorder)
+                group.start_soon(perform, stage, toy, lines, client, name=f"client {client.number}")
 
             group.start_soon(self._switch, stage, toy, name="switch")
 

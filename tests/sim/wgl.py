@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any
 
 from .model import Model, State
-from .recorder import UNKNOWN, Op, Outcome
+from .recorder import MISSING, UNKNOWN, Op, Outcome
 
 
 class Verdict(Enum):
@@ -199,7 +199,7 @@ def by_versions(ops: Sequence[Op], initial: Any) -> Report | None:
     None when that isn't enough to decide: an unknown outcome, an ``add``, a compare-and-set, a value that nobody wrote.
     """
     kept = _countable(ops)
-    if not all(op.outcome is Outcome.OK and op.name in ("get", "info", "set") and len(op.args) < 3 for op in kept):
+    if not all(op.outcome is Outcome.OK and op.result != MISSING and op.name in ("get", "info", "set") and len(op.args) < 3 for op in kept):
         return None
 
     written = {op.result: op for op in kept if op.name == "set"}
@@ -252,7 +252,7 @@ def resolve(ops: Sequence[Op], final_version: int | None = None) -> list[Op]:
     A value that somebody read with its version was written, as that version. Where the versions up to *final_version* are all accounted
     for by known writes, the rest never happened.
     """
-    seen = {op.result[1]: op.result[0] for op in ops if op.name == "info" and op.outcome is Outcome.OK and op.result is not UNKNOWN}
+    seen = {op.result[1]: op.result[0] for op in ops if op.name == "info" and op.outcome is Outcome.OK and isinstance(op.result, tuple)}
     solved = [_resolved(op, seen) for op in ops]
     known = {op.result for op in solved if op.name == "set" and op.outcome is Outcome.OK}
     if final_version is None or known != set(range(1, final_version + 1)):

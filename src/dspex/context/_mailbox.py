@@ -136,8 +136,10 @@ class Mailbox:
             return
 
         self._send.close()
-        for request in (*self.ledger, *self.waiting):
-            self.waiting.pop(request, None)
+        left = (*self.ledger, *self.waiting)
+        # Nobody moves up from the line any more.
+        self.waiting.clear()
+        for request in left:
             self.answer(request, None, error(request))
 
         # What lies in the stream is answered; the owner finds its end.

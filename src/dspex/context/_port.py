@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _ALIVE = frozenset({Status.RUNNING, Status.SWITCHING, Status.STOPPING})
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
-_TOLD = tuple(field.name for field in fields(Variable) if field.name != "definition")
+_TOLD = tuple(field.name for field in fields(Variable) if not field.name.startswith("_"))
 
 
 class ContextPort:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 from dspex._exceptions import InvalidProgram
 from dspex.programs import Declaration, definition
 from dspex.programs.prediction import answered
+from dspex.programs.secrets import is_secret
 from dspex.programs.spec import DSPY_FACTORY
 from dspex.variables import Var
 
-from .lm import LM, is_secret
+from .lm import LM
 
 if TYPE_CHECKING:
     from dspex.context import Context

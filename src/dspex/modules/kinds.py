@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from dspex._exceptions import InvalidProgram
 from dspex.programs import definition
+from dspex.programs.secrets import refuse_keyed_models
 
 from .declaration import Binding, DSPyProgram, State, definitions_of, shown_signature, signature_of
 from .lm import LM
@@ -125,6 +126,7 @@ class Module(DSPyProgram):
         if isinstance(self.module, str):
             return {"program": dict(definition.by_path(program_id, self.module))}
 
+        refuse_keyed_models(program_id, self.module)
         return {"program": dict(definition.of(program_id, self.module))}
 
     def _shown(self) -> list[str]:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final
 
-_SECRET_NAME: Final = re.compile(
-    r"(^|_)(api_?key|access_?key(_id)?|private_?key|secret(_?key)?|client_secret|password|passwd|pwd|authorization|credentials?|bearer|cookie)(_|$)"
-    r"|(^|_)token$|^auth(entication)?$"
-)
-_SECRET_VALUE: Final = re.compile(r"(bearer|basic) \S+|(sk|pk|rk|xox[abp]|gh[pousr]|hf|AKIA)[-_][\w-]{8,}", re.IGNORECASE)
+from dspex.programs.secrets import refuse_secrets
 
 _PATH: Final = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 
@@ -82,27 +78,3 @@ class LM:
         shown = [repr(self.model)] if self.model else []
         shown += [f"{name}={value!r}" for name, value in {**told, **self.settings}.items() if value]
         return f"LM({', '.join(shown)})"
-
-
-def refuse_secrets(whose: str, settings: Mapping[str, Any]) -> None:
-    """Raise `ValueError` when something in *settings* looks like a secret, by its name or by its form. The value is never told."""
-    for path in _secrets(settings, ""):
-        raise ValueError(
-            f"{whose}: {path} looks like a secret, and a declaration is no place for one: it travels, is compared and may be printed. "
-            "Put it in an environment variable of the worker and name that: api_key_env='OPENAI_API_KEY'. "
-            "What needs more than a key belongs in a factory='package.module:function', which runs in the worker."
-        )
-
-
-def is_secret(name: str) -> bool:
-    """Whether a setting of this name looks like a secret."""
-    return _SECRET_NAME.search(name.lower().replace("-", "_")) is not None
-
-
-def _secrets(settings: Mapping[str, Any], path: str) -> Iterator[str]:
-    for name, value in settings.items():
-        here = f"{path}[{name!r}]" if path else str(name)
-        if is_secret(str(name)) or (isinstance(value, str) and _SECRET_VALUE.match(value)):
-            yield here
-        elif isinstance(value, Mapping):
-            yield from _secrets(cast("Mapping[str, Any]", value), here)

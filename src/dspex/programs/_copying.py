@@ -8,10 +8,13 @@ can take it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from dspex._exceptions import InvalidInputs
-from dspex.variables._copying import ATOMS, attributes, copy_record, is_record
+from dspex.variables import copy_value
+from dspex.wire.records import is_record
+
+_COLLECTIONS: Final[frozenset[type[Any]]] = frozenset({list, tuple, set})
 
 
 def copied_inputs(program_id: str, inputs: Mapping[str, Any], signature: str) -> dict[str, Any]:
@@ -23,31 +26,27 @@ def copied_inputs(program_id: str, inputs: Mapping[str, Any], signature: str) ->
 
 
 def _copied(value: Any) -> Any:
-    kind = _class(value)
-    if kind in ATOMS:
-        return value
-
-    if kind is dict:
+    cls = _class(value)
+    if cls is dict:
         return {key: _copied(held) for key, held in value.items()}
 
-    if kind in {list, tuple, set}:
-        items: Any = value
-        copy: Any = kind([_copied(held) for held in items])  # pyright: ignore[reportUnknownVariableType]
-        return copy
+    if cls in _COLLECTIONS:
+        return cls([_copied(held) for held in value])
 
-    if kind is bytearray or _is_array(kind):
+    if cls is bytearray or (cls.__module__ == "numpy" and cls.__qualname__ == "ndarray"):
         return value.copy()
 
-    return _copied_record(value) if is_record(kind) and not isinstance(value, type) else value
+    return _copied_record(value) if is_record(cls) else value
 
 
-def _class(value: object) -> type:
+def _class(value: object) -> type[Any]:
     return type(value)
 
 
-def _is_array(kind: type) -> bool:
-    return kind.__module__ == "numpy" and kind.__qualname__ == "ndarray"
-
-
-def _copied_record(value: Any) -> Any:
-    return copy_record(value, {name: _copied for name, _ in attributes(value)})
+def _copied_record(record: Any) -> Any:
+    try:
+        return copy_value(record)
+    except RecursionError:
+        raise
+    except Exception:  # noqa: BLE001  # it holds something that can't be copied, and only that thing's own code knows why
+        return record

@@ -12,14 +12,17 @@ import functools
 import sys
 import types
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
-MAX_STEPS: Final = 4_096
-"""Objects looked at, and objects kept to be looked at. A few milliseconds."""
+MAX_STEPS: Final = 2_048
+"""Objects looked into, and objects kept to be looked into."""
+
+MAX_ELEMENTS: Final = 65_536
+"""Elements of containers looked at in passing, most of which are numbers and text and hold nothing."""
 
 _ATOMS: Final = frozenset(
     {
@@ -45,6 +48,8 @@ _SEQUENCES: Final = (list, tuple, set, frozenset, deque)
 Step: TypeAlias = tuple[str, Any]
 """How something was reached from what holds it, in words (``.qa``, ``[0]``), and the thing."""
 
+_Way: TypeAlias = Callable[[Any], Iterator[Step]]
+
 
 @frozen
 class Found:
@@ -56,20 +61,19 @@ class Found:
 
 def find_dspy(root: object) -> Found | None:
     """The DSPy module that *root* is or holds, the nearest one; None when there is none within the bound."""
-    home = _package(root)
+    walk = _Walk(_package(root))
     seen: dict[int, object] = {}  # holds what it has seen: an id is only unique while its object lives
     queue: deque[Step] = deque([("", root)])
-    for _ in range(MAX_STEPS):
-        if not queue:
-            break
-
+    while queue and len(seen) < MAX_STEPS:
         path, thing = queue.popleft()
-        if (cls := dspy_class(thing)) is not None:
-            return Found(path, cls)
+        if id(thing) in seen:
+            continue
 
-        if type(thing) not in _ATOMS and id(thing) not in seen:
-            seen[id(thing)] = thing
-            queue.extend((path + label, held) for label, held in islice(_held(thing, home), MAX_STEPS - len(queue)))
+        seen[id(thing)] = thing
+        if walk.is_dspy(thing):
+            return Found(path, _class(thing))
+
+        queue.extend((path + label, held) for label, held in islice(walk.held(thing), MAX_STEPS - len(queue)))
 
     return None
 
@@ -77,7 +81,11 @@ def find_dspy(root: object) -> Found | None:
 def dspy_class(thing: object) -> type | None:
     """The class of *thing* when it is a DSPy module, or a class of DSPy modules. Told by names alone: dspy is never imported for it."""
     cls = _class(thing)
-    return cls if any(base.__module__.partition(".")[0] == "dspy" and base.__qualname__ == "Module" for base in _mro(cls)) else None
+    return cls if _is_dspy(cls) else None
+
+
+def _is_dspy(cls: type) -> bool:
+    return any(base.__qualname__ == "Module" and base.__module__.partition(".")[0] == "dspy" for base in _mro(cls))
 
 
 def _class(thing: Any) -> type:
@@ -96,53 +104,134 @@ def _package(root: Any) -> str:
     return str(getattr(function, "__module__", None) or type(root).__module__).partition(".")[0]
 
 
-def _held(thing: Any, home: str) -> Iterator[Step]:
-    if isinstance(thing, types.FunctionType):
-        yield from _of_function(thing, home)
-    elif isinstance(thing, types.MethodType):
-        yield from ((".__self__", thing.__self__), ("", thing.__func__))
-    elif isinstance(thing, functools.partial):
-        yield from ((".func", thing.func), (".args", thing.args), (".keywords", thing.keywords))
-    else:
-        yield from _elements(thing)
-        if _has_attributes(thing):
-            yield from _of_instance(thing, home)
+def _type(thing: object) -> type:
+    return type(thing)
 
 
-def _has_attributes(thing: object) -> bool:
-    """Whether an instance is worth reading: not classes, and not the standard library's own (a logger knows all loggers)."""
-    cls = type(thing)
-    return not issubclass(cls, type) and (cls is types.SimpleNamespace or cls.__module__.partition(".")[0] not in sys.stdlib_module_names)
+class _Walk:
+    """How to look into a thing, worked out once a class."""
 
+    def __init__(self, home: str) -> None:
+        self._home = home
+        self._looks = MAX_ELEMENTS
+        self._dspy: dict[type, bool] = {}
+        self._ways: dict[type, tuple[_Way, ...]] = {}
 
-def _elements(thing: Any) -> Iterator[Step]:
-    if isinstance(thing, dict):
-        for key, value in _items(thing):
+    def is_dspy(self, thing: object) -> bool:
+        cls = _class(thing)
+        known = self._dspy.get(cls)
+        if known is None:
+            known = self._dspy[cls] = _is_dspy(cls)
+
+        return known
+
+    def held(self, thing: Any) -> Iterator[Step]:
+        """What *thing* holds that may hold more."""
+        cls = _type(thing)
+        ways = self._ways.get(cls)
+        if ways is None:
+            ways = self._ways[cls] = tuple(self._ways_into(cls))
+
+        for way in ways:
+            for step in way(thing):
+                if type(step[1]) not in _ATOMS:
+                    yield step
+
+    def _ways_into(self, cls: Any) -> Iterator[_Way]:
+        alone: dict[type, _Way] = {types.FunctionType: self._in_function, types.MethodType: _in_method, functools.partial: _in_partial}
+        for kind, way in alone.items():
+            if _is_a(cls, kind):
+                yield way
+                return
+
+        if _is_a(cls, dict):
+            yield self._in_dict
+
+        yield from (functools.partial(self._in_sequence, kind) for kind in _SEQUENCES if _is_a(cls, kind))
+        if _has_attributes(cls):
+            yield _in_dunder_dict
+            yield functools.partial(_in_slots, tuple(_slots(cls)))
+            yield from self._call_of(cls)
+
+    def _in_dict(self, mapping: Any) -> Iterator[Step]:
+        for key, value in islice(_items(mapping), self._look(dict[Any, Any].__len__(mapping))):
             if type(value) not in _ATOMS:
                 yield f"[{key!r}]" if type(key) in _NAMING else "[...]", value
 
-    kind: Any
-    for kind in _SEQUENCES:
-        if isinstance(thing, kind):
-            yield from ((f"[{index}]", held) for index, held in enumerate(kind.__iter__(thing)) if type(held) not in _ATOMS)
+    def _in_sequence(self, kind: Any, sequence: Any) -> Iterator[Step]:
+        looked_at = islice(kind.__iter__(sequence), self._look(kind.__len__(sequence)))
+        return ((f"[{index}]", held) for index, held in enumerate(looked_at) if type(held) not in _ATOMS)
+
+    def _look(self, elements: int) -> int:
+        """How many of so many elements may be looked at; they are taken off what is left."""
+        granted = min(elements, self._looks)
+        self._looks -= granted
+        return granted
+
+    def _call_of(self, cls: type) -> Iterator[_Way]:
+        call = next((base.__dict__["__call__"] for base in _mro(cls) if "__call__" in base.__dict__), None)
+        if isinstance(call, types.FunctionType) and _package(call) == self._home:
+            yield lambda _thing: iter([(".__call__", call)])
+
+    def _in_function(self, function: types.FunctionType) -> Iterator[Step]:
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+            yield from ((f" closes over {name}", held) for held in _content(cell))
+
+        yield from ((f" has the default [{index}]", held) for index, held in enumerate(function.__defaults__ or ()))
+        yield from ((f" has the default {name}", held) for name, held in (function.__kwdefaults__ or {}).items())
+        yield from ((f".{name}", held) for name, held in function.__dict__.items())
+
+        # What a function of another package names isn't part of this program: without this a walk would go through the standard library.
+        if _package(function) == self._home:
+            known = function.__globals__
+            yield from ((f" uses the global {name}", known[name]) for name in _named(function.__code__) if name in known)
+
+
+def _is_a(cls: type, kind: type) -> bool:  # narrows nothing, so that the types of what is held stay plain
+    return issubclass(cls, kind)
+
+
+def _has_attributes(cls: type) -> bool:
+    """Whether instances are worth reading: classes aren't, nor the standard library's own (a logger knows all loggers)."""
+    return not issubclass(cls, type) and (cls is types.SimpleNamespace or cls.__module__.partition(".")[0] not in sys.stdlib_module_names)
+
+
+def _in_method(method: types.MethodType) -> Iterator[Step]:
+    yield ".__self__", method.__self__
+    yield "", method.__func__
+
+
+def _in_partial(partial: functools.partial[Any]) -> Iterator[Step]:
+    yield ".func", partial.func
+    yield ".args", partial.args
+    yield ".keywords", partial.keywords
 
 
 def _items(mapping: Any) -> Iterable[tuple[Any, Any]]:
     return dict[Any, Any].items(mapping)  # not what a subclass makes of it
 
 
-def _of_function(function: types.FunctionType, home: str) -> Iterator[Step]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        yield from ((f" closes over {name}", held) for held in _content(cell))
+def _in_dunder_dict(thing: object) -> Iterator[Step]:
+    try:
+        attributes = object.__getattribute__(thing, "__dict__")
+    except AttributeError:
+        return
 
-    yield from ((f" has the default [{index}]", held) for index, held in enumerate(function.__defaults__ or ()))
-    yield from ((f" has the default {name}", held) for name, held in (function.__kwdefaults__ or {}).items())
-    yield from ((f".{name}", held) for name, held in function.__dict__.items())
+    if isinstance(attributes, dict):
+        yield from ((f".{name}", held) for name, held in _items(attributes))
 
-    # What a function of another package names isn't part of this program: without this a walk would go through the standard library.
-    if _package(function) == home:
-        known = function.__globals__
-        yield from ((f" uses the global {name}", known[name]) for name in _named(function.__code__) if name in known)
+
+def _in_slots(members: tuple[tuple[str, types.MemberDescriptorType], ...], thing: object) -> Iterator[Step]:
+    for name, member in members:
+        try:
+            yield f".{name}", member.__get__(thing)
+        except (AttributeError, TypeError):  # a slot without a value
+            continue
+
+
+def _slots(cls: type) -> Iterator[tuple[str, types.MemberDescriptorType]]:
+    for base in _mro(cls):
+        yield from ((name, member) for name, member in base.__dict__.items() if isinstance(member, types.MemberDescriptorType))
 
 
 def _content(cell: types.CellType) -> Iterator[Any]:
@@ -157,29 +246,3 @@ def _named(code: types.CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _named(constant)
-
-
-def _of_instance(thing: object, home: str) -> Iterator[Step]:
-    try:
-        attributes = object.__getattribute__(thing, "__dict__")
-    except AttributeError:
-        attributes = {}
-
-    if isinstance(attributes, dict):
-        yield from ((f".{name}", held) for name, held in _items(attributes))
-
-    for cls in _mro(type(thing)):
-        yield from _of_slots(cls, thing)
-
-    call = next((cls.__dict__["__call__"] for cls in _mro(type(thing)) if "__call__" in cls.__dict__), None)
-    if isinstance(call, types.FunctionType) and _package(call) == home:
-        yield ".__call__", call
-
-
-def _of_slots(cls: type, thing: object) -> Iterator[Step]:
-    for name, member in cls.__dict__.items():
-        if isinstance(member, types.MemberDescriptorType):
-            try:
-                yield f".{name}", member.__get__(thing)
-            except (AttributeError, TypeError):  # a slot without a value
-                continue

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from dspex._exceptions import CallTimeout, InvalidProgram, WorkerDied
 
@@ -18,6 +19,8 @@ from .signature import shape_told
 from .spec import ProgramSpec, Where
 
 if TYPE_CHECKING:
+    from dspex.worker.host.port import WorkerCall
+
     from .home import Home
     from .signature import Kind, Shape
 
@@ -112,7 +115,7 @@ class Bound:
         """Call the program with *inputs* and give its result. See `call` for what it raises."""
         return await self.call(inputs)
 
-    async def call(self, inputs: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, wait: bool = True) -> Any:  # noqa: ASYNC109  # the public way to say it
+    async def call(self, inputs: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, wait: bool = True) -> Any:
         """
         Call the program with *inputs* and give its result.
 
@@ -131,14 +134,13 @@ class Bound:
         shape = self._shape()
         given = dict(inputs or {})
         shape.check(self.spec.id, given)
-        if timeout is None:
-            return await self._enter(given, shape, wait=wait)
+        with link(self._home.id, self.spec.id) as above:
+            async with self._home.enter_call(self.spec.id):
+                self._calls += 1
+                if self.spec.where == "worker":
+                    return await self._in_worker(given, shape, above, timeout=timeout, wait=wait)
 
-        with anyio.move_on_after(timeout) as scope:
-            return await self._enter(given, shape, wait=wait)
-
-        assert scope.cancelled_caught
-        raise CallTimeout(what=f"Program {self.spec.id!r}", seconds=timeout)
+                return await self._in_host(given, shape, above, timeout=timeout, wait=wait)
 
     async def map(
         self,
@@ -159,47 +161,50 @@ class Bound:
 
         return self.spec.shape
 
-    async def _enter(self, inputs: dict[str, Any], shape: Shape, *, wait: bool) -> Any:
-        with link(self._home.id, self.spec.id) as above:
-            async with self._home.enter_call(self.spec.id):
-                self._calls += 1
-                if self.spec.where == "worker":
-                    return await self._in_worker(inputs, shape, above, wait=wait)
+    async def _in_host(self, inputs: dict[str, Any], shape: Shape, above: tuple[str, ...], *, timeout: float | None, wait: bool) -> Any:
+        with anyio.move_on_after(timeout) as scope:
+            return await self._run(copied_inputs(self.spec.id, inputs, shape.text), shape, nested=bool(above), wait=wait)
 
-                return await self._in_host(inputs, shape, nested=bool(above), wait=wait)
+        assert scope.cancelled_caught
+        assert timeout is not None
+        raise CallTimeout(what=f"Program {self.spec.id!r}", seconds=timeout)
 
-    async def _in_host(self, inputs: dict[str, Any], shape: Shape, *, nested: bool, wait: bool) -> Any:
+    async def _run(self, inputs: dict[str, Any], shape: Shape, *, nested: bool, wait: bool) -> Any:
         run = self.spec.run
         assert run is not None
-        copied = copied_inputs(self.spec.id, inputs, shape.text)
         home = self._home if shape.takes_context else None
         if shape.kind == "async":
-            return await run_in_task(self.spec.id, run, copied, home)
+            return await run_in_task(self.spec.id, run, inputs, home)
 
-        return await run_in_thread(self.spec.id, run, copied, home, nested=nested, wait=wait)
+        return await run_in_thread(self.spec.id, run, inputs, home, nested=nested, wait=wait)
 
-    async def _in_worker(self, inputs: dict[str, Any], shape: Shape, above: tuple[str, ...], *, wait: bool) -> Any:
+    async def _in_worker(self, inputs: dict[str, Any], shape: Shape, above: tuple[str, ...], *, timeout: float | None, wait: bool) -> Any:
+        pool = await self._home.pool(self.spec.pool)
+        call = self._worker_call(inputs, shape, chain=above, wait=wait)
+        until = math.inf if timeout is None else anyio.current_time() + timeout
+        try:
+            answer = await pool.call(evolve(call, timeout=timeout))
+        except WorkerDied:
+            if not self.spec.idempotent:
+                raise
+
+            left = None if timeout is None else max(0.0, until - anyio.current_time())
+            answer = await pool.call(evolve(call, timeout=left))
+
+        return answer if self.spec.convert is None else self.spec.convert(answer)
+
+    def _worker_call(self, inputs: dict[str, Any], shape: Shape, *, chain: tuple[str, ...], wait: bool) -> WorkerCall:
         from dspex.worker.host.port import WorkerCall  # a context that stays local never loads the workers' floor
 
         assert self.spec.key is not None
         assert self.spec.definition is not None
-        call = WorkerCall(
+        return WorkerCall(
             program_id=self.spec.id,
             key=self.spec.key,
             definition=self.spec.definition,
             inputs=copied_inputs(self.spec.id, inputs, shape.text),
             port=self._home.port,
             kind=shape.kind,
-            chain=above,
+            chain=chain,
             wait=wait,
         )
-        pool = await self._home.pool(self.spec.pool)
-        try:
-            answer = await pool.call(call)
-        except WorkerDied:
-            if not self.spec.idempotent:
-                raise
-
-            answer = await pool.call(call)
-
-        return answer if self.spec.convert is None else self.spec.convert(answer)

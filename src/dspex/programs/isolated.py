@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import types
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, overload
 
@@ -46,5 +49,12 @@ def isolated(program: F | None = None, /, *, pool: str | None = None) -> F | Cal
 
 def isolation_of(program: object) -> Isolation | None:
     """The mark of *program*, or of the class it is an instance of, or of what a partial wraps."""
-    found = getattr(program, MARK, None) or getattr(getattr(program, "func", None), MARK, None)
+    function: Any = program
+    while isinstance(function, functools.partial):
+        function = function.func
+
+    if isinstance(function, types.MethodType):
+        function = function.__func__
+
+    found = inspect.getattr_static(function, MARK, None)  # runs no code of the object's
     return found if isinstance(found, Isolation) else None

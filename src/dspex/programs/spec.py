@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, Protocol, Self, TypeAlias, cast, runtime_checkable
+from typing import Any, Final, Literal, Protocol, Self, TypeAlias, cast
 
 from attrs import evolve, field, frozen
 
@@ -17,6 +17,7 @@ from .definition import Definition
 from .inspector import CALLABLE_KEY, reasons
 from .isolated import isolation_of
 from .prediction import answered
+from .secrets import refuse_keyed_models
 from .signature import Shape, shape_of
 
 Where: TypeAlias = Literal["host", "worker"]
@@ -46,7 +47,6 @@ class Declaration:
     convert: Callable[[Any], Any] | None = None
 
 
-@runtime_checkable
 class Declared(Protocol):
     """An object that says itself how it becomes a program, as the DSPy modules do."""
 
@@ -172,12 +172,13 @@ def _opened(program: object) -> tuple[object, Mapping[str, Any]]:
 
 
 def _declared(program_id: str, held: object) -> Declaration | None:
-    if isinstance(held, Declared) and not inspect.isclass(held):
-        return held.__dspex_program__(program_id)
+    if hasattr(type(held), "__dspex_program__"):
+        return cast("Declared", held).__dspex_program__(program_id)
 
     if dspy_class(held) is None:
         return None
 
+    refuse_keyed_models(program_id, held)
     args = {"kind": "Module", "program": definitions.of(program_id, held)}
     return Declaration(definitions.by_factory(DSPY_FACTORY, args), reasons(held), _described(held), answered)
 

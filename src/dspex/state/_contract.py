@@ -1,17 +1,15 @@
-"""
-What may be given as ``backend=``, checked before anything is opened.
-"""
+"""What may be given as ``backend=``, checked before anything is opened."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import attrs
 
 from dspex._exceptions import InvalidBackend
 from dspex.abc import Capabilities, Mode, SessionStore, StateBackend, SyncStateBackend
-from dspex.state.bridged import BridgedState, bridged_over, capabilities_over
+from dspex.state.bridged import BridgedState, bridged_over
 from dspex.state.local import LocalState
 
 Kind = Literal["local", "bridged", "custom"]
@@ -74,7 +72,9 @@ def backend_from(spec: Any) -> BackendSpec:
         return BackendSpec("local", LocalState, sync=True, requires_bridge=False, capabilities=LocalState.capabilities)
 
     if spec == "bridged" or spec is BridgedState:
-        return BackendSpec("bridged", BridgedState, sync=True, requires_bridge=True, capabilities=Capabilities(atomic_updates=True, distributed=True))
+        return BackendSpec(
+            "bridged", BridgedState, sync=True, requires_bridge=True, capabilities=Capabilities(atomic_updates=True, distributed=True)
+        )
 
     cls: type[Any] = spec if isinstance(spec, type) else type(spec)
     if isinstance(spec, str) or cls in {int, float, dict, list, tuple, type(None), bool}:
@@ -102,13 +102,18 @@ def completed(backend: Any, *, sync: bool) -> SyncStateBackend | StateBackend:
     contract: type[Any] = SyncStateBackend if sync else StateBackend
     own = {name: getattr(backend, name) for name in (*REQUIRED, *DERIVED, *SYNC_ONLY, "cells") if hasattr(backend, name)}
     facts = {name: getattr(backend, name) for name in ("capabilities", "requires_bridge") if hasattr(backend, name)}
-    body = {"capabilities": Capabilities(), **facts, **{name: staticmethod(value) if callable(value) else value for name, value in own.items()}}
-    stand_in: SyncStateBackend | StateBackend = type(type(backend).__name__, (contract,), body)()
-    return stand_in
+    body = {
+        "capabilities": Capabilities(),
+        **facts,
+        **{name: staticmethod(value) if callable(value) else value for name, value in own.items()},
+    }
+    return cast("SyncStateBackend | StateBackend", type(type(backend).__name__, (contract,), body)())
 
 
 def _missing(cls: type[Any], spec: Any) -> list[str]:
-    absent = [name for name in REQUIRED if not callable(getattr(cls, name, None)) or getattr(getattr(cls, name), "__isabstractmethod__", False)]
+    absent = [
+        name for name in REQUIRED if not callable(getattr(cls, name, None)) or getattr(getattr(cls, name), "__isabstractmethod__", False)
+    ]
     problems = [f"the method {name}() is missing" for name in absent]
     if isinstance(spec, type) and not absent:
         problems += _not_constructible(cls)

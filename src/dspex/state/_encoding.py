@@ -17,7 +17,8 @@ from msgspec import msgpack
 
 from dspex._exceptions import InvalidSnapshot, InvalidValue
 from dspex.abc import ABSENT, Delete, Put, Record
-from dspex.state._table import SLICE, Plan, Table
+from dspex.state._index import SLICE
+from dspex.state._table import Plan, Table
 from dspex.variables import Cell, Definition
 from dspex.wire.codec import Unencodable, decode, encode
 
@@ -113,7 +114,7 @@ def _take_mark(table: Table, record: Record) -> None:
     table.counter = max(table.counter, facts["counter"])
 
 
-def ops_of(plan: Plan, table: Table) -> list[Put | Delete]:
+def ops_of(plan: Plan[Any], table: Table) -> list[Put | Delete]:
     """What *plan* writes to the store. A deletion also notes the counter, since the highest id may go with it."""
     ops: list[Put | Delete] = []
     for write in plan.writes:

@@ -7,22 +7,25 @@ Until the commit everything lies in a staging area that nobody sees. Over a stor
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
 from dspex._exceptions import BackendSwitchError
-from dspex.abc import Lease, Record, SessionStore, StateBackend, Staging, SyncStateBackend
+from dspex.abc import Lease, SessionStore, Staging, StateBackend, SyncStateBackend
 from dspex.state._encoding import Digest
-from dspex.state._pages import encoded_pages
+from dspex.state._pages import encoded_pages, reading
 from dspex.state._serving import ServedTable
 from dspex.state._table import Table
 from dspex.state.bridged import AsyncBridgedState, BridgedState
 from dspex.state.stores.memory import MemoryStaging, MemoryStore
 
+if TYPE_CHECKING:
+    from dspex.variables import Variable
+
 Step = Literal["new", "open", "stage", "verify", "commit", "done", "aborted"]
-Progress = Callable[[int, "int | None"], None]
+Progress = Callable[[int, int], None]
 
 
 class Move:
@@ -71,25 +74,23 @@ class Move:
         """Take the lease on a session that isn't there, and an empty staging area."""
         # A lease that the store has given and that nobody here knows of could not be given back.
         with CancelScope(shield=not self.nowait):
-            self._lease = await self.store.open(self.session_id, "create", ttl=self._ttl, holder=self._holder)
+            lease = self._lease = await self.store.open(self.session_id, "create", ttl=self._ttl, holder=self._holder)
+            self._staging = await self.store.stage(lease)
 
-        self._staging = await self.store.stage(self._lease)
         self.step = "open"
 
     async def stage(self, backend: SyncStateBackend | StateBackend, on_progress: Progress | None = None) -> None:
         """
         Encode every variable of *backend* and put it aside in the store, a slice of time at once.
 
-        Raises `NotBridgeable` for all that has no encoded form. *on_progress* gets how many are done, and of how many, if that is known.
+        Raises `NotBridgeable` for all that has no encoded form. *on_progress* gets how many are done, and of how many.
         """
-        total: int | None = None
         if isinstance(backend, ServedTable):
             self._table = backend.table
-            total = len(self._table)
         else:
             await self._copy(backend)
-            total = len(self._table)
 
+        total = len(self._table)
         staging = self._staged()
         for page in encoded_pages(self._context, self._table):
             await staging.put(page)
@@ -102,16 +103,17 @@ class Move:
 
     async def _copy(self, backend: SyncStateBackend | StateBackend) -> None:
         found = backend.scan()
-        pages = found if isinstance(found, AsyncIterator) else _awaited(found)
-        async for page in pages:
-            for _ in self._table.load(page):
-                await checkpoint()
+        async with reading(found if isinstance(found, AsyncIterator) else _awaited(found)) as pages:
+            async for page in pages:
+                for _ in self._table.load(page):
+                    await checkpoint()
 
     async def verify(self) -> None:
         """Digest what the store gives back. Raises `BackendSwitchError` when it isn't what it was given."""
         held = Digest()
-        async for page in self._staged().scan():
-            held.update(page)
+        async with reading(self._staged().scan()) as pages:
+            async for page in pages:
+                held.update(page)
 
         if held.value() != self._digest.value():
             told = f"{self._digest.records} records of {self._digest.bytes} bytes were stored and {held.records} of {held.bytes} came back"
@@ -161,7 +163,7 @@ class Move:
         return self._staging
 
 
-async def _awaited(pages: Iterator[list[object]]) -> AsyncIterator[list[object]]:
+async def _awaited(pages: Iterator[list[Variable]]) -> AsyncIterator[list[Variable]]:
     for page in pages:
         yield page
         await checkpoint()

@@ -1,18 +1,34 @@
-"""
-A table as pages of encoded records, a slice of time each.
-"""
+"""A table as pages of encoded records, a slice of time each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from time import perf_counter
+from typing import TypeVar
+
+from anyio import CancelScope
 
 from dspex._exceptions import NotBridgeable
 from dspex.abc import PAGE, Record
 from dspex.state._encoding import mark_of, record_of, unfit
-from dspex.state._table import SLICE, Table
+from dspex.state._index import SLICE
+from dspex.state._table import Table
 from dspex.variables import Cell
 from dspex.wire.codec import Unencodable
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def reading(pages: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], None]:
+    """A block that goes through *pages*, which are closed at its end if they are a generator, however it ends."""
+    try:
+        yield pages
+    finally:
+        if isinstance(pages, AsyncGenerator):
+            with CancelScope(shield=True):
+                await pages.aclose()
 
 
 def encoded_pages(context: str, table: Table) -> Iterator[list[Record]]:

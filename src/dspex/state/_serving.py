@@ -1,11 +1,9 @@
-"""
-The operations of a table as plain methods, for the backends that need no await.
-"""
+"""The operations of a table as plain methods, for the backends that need no await."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dspex.abc import SyncStateBackend, appended, merged
 from dspex.state._table import Plan, Table
@@ -13,6 +11,9 @@ from dspex.state._table import Plan, Table
 if TYPE_CHECKING:
     from dspex.abc import Key
     from dspex.variables import Cell, Definition, Variable
+
+
+T = TypeVar("T")
 
 
 class ServedTable(SyncStateBackend):
@@ -31,7 +32,7 @@ class ServedTable(SyncStateBackend):
         self.table = Table() if table is None else table
         self.cells: dict[Any, Cell] = self.table.cells
 
-    def _done(self, plan: Plan) -> Any:
+    def _done(self, plan: Plan[T]) -> T:
         raise NotImplementedError
 
     def get(self, key: Key) -> Any:

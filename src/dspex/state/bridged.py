@@ -6,20 +6,21 @@ encoded, applied to the store, and only then committed to the table. Over a stor
 (`BridgedState`), over any other it is awaited (`AsyncBridgedState`).
 """
 
+# ruff: noqa: A001, D102 - an id is called id; what a method does is told once, in the contract
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from time import time_ns
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from anyio import CancelScope, Lock
 from anyio.lowlevel import checkpoint
 
 from dspex._exceptions import DspexError, SessionTaken
-from dspex.abc import Capabilities, Lease, Mode, Put, Record, SessionStore, StateBackend, appended, merged
-from dspex.state._encoding import MARK, Digest, admitted, cell_of, mark_of, ops_of, pack_float, take_in
-from dspex.state._pages import encoded_pages
-from dspex.state._serving import ServedTable
+from dspex.abc import Capabilities, Lease, Mode, SessionStore, StateBackend, appended, merged
+from dspex.state._encoding import Digest, admitted, cell_of, ops_of, pack_float, take_in
+from dspex.state._pages import encoded_pages, reading
+from dspex.state._serving import ServedTable, T
 from dspex.state._table import Plan, Table
 from dspex.state.stores.memory import MemoryStore
 
@@ -155,9 +156,9 @@ class BridgedState(ServedTable):
 
         return self.write(cell, value)
 
-    def _done(self, plan: Plan) -> Any:
+    def _done(self, plan: Plan[T]) -> T:
         if plan.writes:
-            self.store.apply_nowait(self._lease(), None, ops_of(plan, self.table))
+            self.store.apply_nowait(self._held(), None, ops_of(plan, self.table))
             self.table.commit(plan.writes)
 
         if plan.error is not None:
@@ -165,11 +166,11 @@ class BridgedState(ServedTable):
 
         return plan.answer
 
-    def _lease(self) -> Lease:
+    def _held(self) -> Lease:
         return self.lease if self.lease is not None else _unopened()
 
 
-def _unopened(*_: Any) -> Any:
+def _unopened(*_: Any) -> NoReturn:
     raise RuntimeError("this backend isn't open")
 
 
@@ -184,7 +185,9 @@ class AsyncBridgedState(StateBackend):
     __slots__ = ("_doubted", "_holder", "_lock", "_mode", "_ops", "capabilities", "cells", "lease", "store", "table")
     requires_bridge: ClassVar[bool] = True
 
-    def __init__(self, store: SessionStore, *, holder: str = "", mode: Mode = "any", table: Table | None = None, lease: Lease | None = None) -> None:
+    def __init__(
+        self, store: SessionStore, *, holder: str = "", mode: Mode = "any", table: Table | None = None, lease: Lease | None = None
+    ) -> None:
         self.store = store
         self.capabilities = capabilities_over(store)
         self.table = Table() if table is None else table
@@ -203,22 +206,21 @@ class AsyncBridgedState(StateBackend):
 
     async def open(self, session_id: str, *, ttl: float | None = None, existing: Sequence[Variable] | None = None) -> None:
         with CancelScope(shield=True):
-            lease = await self.store.open(session_id, self._mode, ttl=ttl, holder=self._holder or session_id)
+            self.lease = await self.store.open(session_id, self._mode, ttl=ttl, holder=self._holder or session_id)
 
         try:
+            lease = self._held()
             _refuse_both(lease, existing)
             await (self._resume(session_id) if lease.resumed else self._import(lease, existing or ()))
         except BaseException:
-            with CancelScope(shield=True):
-                await self.store.release(lease)
+            await self.close()
             raise
 
-        self.lease = lease
-
     async def _resume(self, session_id: str) -> None:
-        async for page in self.store.scan(session_id):
-            for _ in take_in(self.table, page):
-                await checkpoint()
+        async with reading(self.store.scan(session_id)) as pages:
+            async for page in pages:
+                for _ in take_in(self.table, page):
+                    await checkpoint()
 
     async def _import(self, lease: Lease, existing: Sequence[Variable]) -> None:
         for _ in self.table.load(existing):
@@ -286,12 +288,12 @@ class AsyncBridgedState(StateBackend):
     async def merge(self, key: Key, mapping: Mapping[Any, Any]) -> int:
         return await self._done(self.table.plan_change, key, merged, mapping)
 
-    async def _asked(self, question: Callable[..., Any], *args: Any) -> Any:
+    async def _asked(self, question: Callable[..., T], *args: Any) -> T:
         async with self._lock:
             await self._settle()
             return question(*args)
 
-    async def _done(self, planned: Callable[..., Plan], *args: Any) -> Any:
+    async def _done(self, planned: Callable[..., Plan[T]], *args: Any) -> T:
         async with self._lock:
             await self._settle()
             plan = planned(*args)
@@ -306,8 +308,8 @@ class AsyncBridgedState(StateBackend):
 
         return plan.answer
 
-    async def _apply(self, plan: Plan) -> None:
-        lease = self.lease if self.lease is not None else _unopened()
+    async def _apply(self, plan: Plan[T]) -> None:
+        lease = self._held()
         self._ops += 1
         self._doubted = tuple(write.cell.id for write in plan.writes)
         try:
@@ -318,13 +320,15 @@ class AsyncBridgedState(StateBackend):
 
         self._doubted = ()
 
+    def _held(self) -> Lease:
+        return self.lease if self.lease is not None else _unopened()
+
     async def _settle(self) -> None:
         """After a failure of the store: take what it has for what is."""
         if not self._doubted:
             return
 
-        lease = self.lease if self.lease is not None else _unopened()
-        found = await self.store.read(lease.session, self._doubted)
+        found = await self.store.read(self._held().session, self._doubted)
         for id in self._doubted:
             self.table.settle(id, cell_of(found[id]) if id in found else None)
 

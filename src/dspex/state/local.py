@@ -1,15 +1,14 @@
-"""
-The backend inside the process: plain objects in a table, which never leave it and end with it.
-"""
+"""The backend inside the process: plain objects in a table, which never leave it and end with it."""
 
+# ruff: noqa: D102 - an id is called id; what a method does is told once, in the contract
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from time import time_ns
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from dspex.abc import Capabilities
-from dspex.state._serving import ServedTable
+from dspex.state._serving import ServedTable, T
 from dspex.state._table import Plan, Table
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ class LocalState(ServedTable):
     """Variables as plain objects in this process. An operation is one or two function calls."""
 
     __slots__ = ()
-    capabilities: ClassVar[Capabilities] = Capabilities(atomic_updates=True)
+    capabilities = Capabilities(atomic_updates=True)
 
     def open(self, session_id: str, *, ttl: float | None = None, existing: Sequence[Variable] | None = None) -> None:
         for _ in self.table.load(existing or ()):
@@ -48,7 +47,7 @@ class LocalState(ServedTable):
         cell.updated_ns = time_ns()
         return version
 
-    def _done(self, plan: Plan) -> Any:
+    def _done(self, plan: Plan[T]) -> T:
         self.table.commit(plan.writes)
         if plan.error is not None:
             raise plan.error

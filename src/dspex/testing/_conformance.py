@@ -1,6 +1,4 @@
-"""
-What the conformance kits are made of: rules with names, the error that names a broken one, and the cutting of a coroutine at an await.
-"""
+"""What the conformance kits are made of: rules with names, the error that names a broken one, and the cutting of a coroutine at an await."""
 
 from __future__ import annotations
 
@@ -11,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from anyio import CancelScope, fail_after
 
 from dspex._exceptions import DspexError
+from dspex.state._pages import reading
 
 T = TypeVar("T")
 
@@ -83,7 +82,7 @@ class Rules(Generic[T]):
                 raise ConformanceError(name, rule=rule.words, happened=f"it raised {error!r}") from error
 
 
-def expect(condition: bool, happened: str) -> None:  # noqa: FBT001
+def expect(condition: bool, happened: str) -> None:
     """Says what *happened* unless *condition* holds."""
     if not condition:
         raise Unmet(happened)
@@ -115,17 +114,16 @@ async def refused(result: Callable[[], Any], *errors: type[DspexError], what: st
 async def each(pages: Iterator[T] | AsyncIterator[T]) -> AsyncIterator[T]:
     """The items of either kind of iterator."""
     if isinstance(pages, AsyncIterator):
-        async for page in pages:
-            yield page
+        async with reading(pages) as found:
+            async for page in found:
+                yield page
     else:
         for page in pages:
             yield page
 
 
 class Cut:
-    """
-    Awaits *coroutine* and cancels *scope* at its suspension number *at*, just before it is passed on. Counts them all; 0 cuts nothing.
-    """
+    """Awaits *coroutine* and cancels *scope* at its suspension number *at*, just before it is passed on. Counts them all; 0 cuts nothing."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], scope: CancelScope, at: int = 0) -> None:
         self.suspensions = 0
@@ -147,7 +145,7 @@ class Cut:
 
             try:
                 answer = yield signal
-            except BaseException as error:  # passed on into the coroutine, which is where it belongs
+            except BaseException as error:  # noqa: BLE001 - passed on into the coroutine, which is where it belongs
                 resume = _throwing(self._coroutine, error)
             else:
                 resume = _sending(self._coroutine, answer)
@@ -171,8 +169,9 @@ class CutOutcome(NamedTuple):
 
 async def cut(operation: Callable[[], Coroutine[Any, Any, Any]], at: int) -> CutOutcome:
     """Run *operation*, cancelled at its suspension number *at*."""
-    with CancelScope() as scope:
-        attempt = Cut(operation(), scope, at)
+    scope = CancelScope()
+    attempt = Cut(operation(), scope, at)
+    with scope:
         answer = await attempt
         return CutOutcome(finished=True, answer=answer, suspensions=attempt.suspensions)
 

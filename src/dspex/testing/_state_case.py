@@ -1,6 +1,4 @@
-"""
-A state backend under test, whichever kind it is, and the operations it is compared with the model by.
-"""
+"""A state backend under test, whichever kind it is, and the operations it is compared with the model by."""
 
 from __future__ import annotations
 
@@ -26,12 +24,18 @@ TITLE = Definition.make("title", "str", constraints={"max_length": 40})
 NOTES = Definition.make("notes", "list[int]")
 TABLE = Definition.make("table", "dict[str, int]")
 FIRST: tuple[tuple[Definition, Any], ...] = ((RATIO, 0.5), (COUNT, 1), (TITLE, "first"), (NOTES, [1]), (TABLE, {"a": 1}))
+
+
+def _all(value: Any, container: type[Any], item: type[Any]) -> bool:
+    return type(value) is container and all(type(one) is item for one in iter(value))
+
+
 FITS: dict[str, Callable[[Any], bool]] = {
     "ratio": lambda value: type(value) is float and 0 <= value <= 1000,
     "count": lambda value: type(value) is int,
     "title": lambda value: type(value) is str and len(value) <= 40,
-    "notes": lambda value: type(value) is list and all(type(item) is int for item in value),
-    "table": lambda value: type(value) is dict and all(type(key) is str and type(item) is int for key, item in value.items()),
+    "notes": lambda value: _all(value, list, int),
+    "table": lambda value: _all(value, dict, str) and _all(list(value.values()), list, int),
 }
 
 
@@ -54,9 +58,16 @@ class Case:
 
         return subject
 
-    async def close(self) -> None:
+    async def close(self) -> Exception | None:
+        """Close all; the first error there was."""
+        failed: Exception | None = None
         for subject in self._opened:
-            await subject("close", drop=True)
+            try:
+                await subject("close", drop=True)
+            except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
+                failed = failed or error
+
+        return failed
 
 
 class Subject:
@@ -119,27 +130,36 @@ async def outcome_of(subject: Subject, operation: str, args: Sequence[Any]) -> t
 REFUSALS = (BatchError, InvalidValue, VariableExists, VariableNotFound, VersionConflict)
 
 
+def one_more(value: Any) -> Any:
+    """A function for updates."""
+    return value + 1
+
+
 def any_operation(chance: random.Random, model: Model) -> tuple[str, tuple[Any, ...]]:
     name = chance.choice(["ratio", "count", "title", "notes", "table", "extra"])
-    values: Mapping[str, Any] = {"ratio": 1.0 * chance.randint(-100, 1000), "title": "x" * chance.randint(0, 50), "notes": [chance.randint(0, 9)], "table": {"k": 1}}
+    values: Mapping[str, Any] = {
+        "ratio": 1.0 * chance.randint(-100, 1000),
+        "title": "x" * chance.randint(0, 50),
+        "notes": [chance.randint(0, 9)],
+        "table": {"k": 1},
+    }
     value = values.get(name, chance.randint(0, 99))
     version = model.variables[name].version if name in model.variables else 0
-    return chance.choice(
-        [
-            ("get", (name,)),
-            ("read", (name,)),
-            ("exists", (name,)),
-            ("set", (name, value)),
-            ("set", (name, value, {"n": chance.randint(0, 9)})),
-            ("set", (name, value, None, version + chance.choice([0, 0, 1]))),
-            ("set_many", ({"count": chance.randint(0, 99), name: value},)),
-            ("set_many", ({"count": chance.randint(0, 99), name: value, "nobody": 1}, None, False)),
-            ("get_many", ([name, "count", "nobody"],)),
-            ("delete", ("extra",)),
-            ("define", ("extra", chance.randint(0, 99))),
-            ("add", ("count", chance.randint(-5, 5))),
-            ("append", ("notes", chance.randint(0, 9))),
-            ("merge", ("table", {chance.choice("abc"): chance.randint(0, 9)})),
-            ("update", ("count", lambda known: known + 1)),  # pyright: ignore[reportUnknownLambdaType]
-        ]
-    )
+    operations: list[tuple[str, tuple[Any, ...]]] = [
+        ("get", (name,)),
+        ("read", (name,)),
+        ("exists", (name,)),
+        ("set", (name, value)),
+        ("set", (name, value, {"n": chance.randint(0, 9)})),
+        ("set", (name, value, None, version + chance.choice([0, 0, 1]))),
+        ("set_many", ({"count": chance.randint(0, 99), name: value},)),
+        ("set_many", ({"count": chance.randint(0, 99), name: value, "nobody": 1}, None, False)),
+        ("get_many", ([name, "count", "nobody"],)),
+        ("delete", ("extra",)),
+        ("define", ("extra", chance.randint(0, 99))),
+        ("add", ("count", chance.randint(-5, 5))),
+        ("append", ("notes", chance.randint(0, 9))),
+        ("merge", ("table", {chance.choice("abc"): chance.randint(0, 9)})),
+        ("update", ("count", one_more)),
+    ]
+    return chance.choice(operations)

@@ -1,6 +1,4 @@
-"""
-The rules of state backends under load: many writers at once, and operations cut at their awaits.
-"""
+"""The rules of state backends under load: many writers at once, and operations cut at their awaits."""
 
 from __future__ import annotations
 
@@ -12,9 +10,10 @@ from anyio.lowlevel import checkpoint
 
 from dspex.testing._conformance import CutOutcome, Rules, cut, every_cut, expect, expect_equal
 from dspex.testing._model import Model
-from dspex.testing._state_case import Case, Subject, modelled, outcome_of, written
+from dspex.testing._state_case import Case, Subject, modelled, one_more, outcome_of, written
 
 under_load: Rules[Case] = Rules()
+
 
 @under_load("of many writers at once none loses a write")
 async def _concurrent(case: Case) -> None:
@@ -75,7 +74,7 @@ WRITES: tuple[tuple[Any, ...], ...] = (
     ("set", "count", 2, {"by": "kit"}),
     ("set_many", {"count": 2, "title": "second", "ratio": 1.5}, {"by": "kit"}),
     ("delete", "count"),
-    ("update", "count", lambda value: value + 1),  # pyright: ignore[reportUnknownLambdaType]
+    ("update", "count", one_more),
     ("add", "ratio", 1.5),
     ("append", "notes", 2),
     ("merge", "table", {"b": 2}),
@@ -116,5 +115,3 @@ async def _still_whole(subject: Subject, told: str) -> None:
     for one in await subject.variables():
         expect_equal(await subject("read", one.name), (one.value, one.version), f"{told}, and then read({one.name!r})")
         expect_equal((await subject("info", one.id)).name, one.name, f"{told}, and then the name under {one.id!r}")
-
-

@@ -3,8 +3,10 @@
 
 The rule of a fast write, the same for every scalar::
 
-    if type(value) is cell.exact and (cell.low is None or cell.low <= value <= cell.high): ...  # store it as it is
-    else: value = cell.definition.check(value)
+    if type(value) is cell.exact and (cell.low is None or cell.low <= value <= cell.high):
+        ...  # store it as it is
+    else:
+        value = cell.definition.check(value)
 
 and of a fast read: ``cell.value if cell.copy is None else cell.copy(cell.value)``. NaN compares false with any bound, so it goes to
 `check`, which refuses it; where there is no bound it is an ordinary float. What has any other constraint has no *exact*.
@@ -95,6 +97,7 @@ class Cell:
         known = self.definition
         copy = copy_value if known.opaque else self.copy
         merged = {**known.metadata, **self.metadata} if self.metadata else known.metadata
+        created = moment(self.created_ns)
         return Variable(
             id=self.id,
             name=self.name,
@@ -103,10 +106,10 @@ class Cell:
             version=self.version,
             constraints=known.constraints,
             description=known.description,
-            metadata=copy_value(dict(merged)),
+            metadata=copy_value(dict(merged)) if merged else merged,
             sensitive=known.sensitive,
-            created_at=moment(self.created_ns),
-            updated_at=moment(self.updated_ns),
+            created_at=created,
+            updated_at=created if self.updated_ns == self.created_ns else moment(self.updated_ns),
             definition=known,
         )
 

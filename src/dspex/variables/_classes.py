@@ -10,11 +10,11 @@ from __future__ import annotations
 import enum
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import MappingProxyType
-from typing import Any, Final, cast, get_type_hints
+from typing import Any, Final, get_type_hints
 
-from dspex.variables._copying import Copier, attributes, copy_record, copy_value
+from dspex.variables._copying import Copier, Layout, copy_value
 from dspex.variables._misfit import Misfit, UnknownType
 from dspex.variables._scalars import Kind
 from dspex.wire import records
@@ -80,6 +80,7 @@ class RecordKind(Kind):
         self.cls = cls
         self.fields: dict[str, Kind] = {}
         self.classes = MappingProxyType({label: cls})
+        self._layout = Layout(cls)
         self._shared = False
         self._copiers: dict[str, Copier | None] = {}
 
@@ -99,33 +100,28 @@ class RecordKind(Kind):
             problem = "a subclass would come back as something else" if isinstance(value, self.cls) else ""
             raise Misfit(self.expected, value, problem=problem)
 
-        made = {name: self._field(name, held) for name, held in attributes(value)}
-        if self._shared and all(made[name] is held for name, held in attributes(value)):
-            return value
+        held = self._layout.held(value)
+        changed = False
+        for name, item in held.items():
+            kind = self.fields.get(name, UNCHECKED)
+            if type(item) is not kind.exact:
+                held[name] = self._field(name, kind, item)
+                changed = changed or held[name] is not item
 
-        return _instance(self.cls, made)
+        return self._layout.make(held) if changed or not self._shared else value
 
-    def _field(self, name: str, held: Any) -> Any:
-        kind = self.fields.get(name, UNCHECKED)
+    def _field(self, name: str, kind: Kind, item: Any) -> Any:
         try:
-            return kind.accepts(held)
+            return kind.accepts(item)
         except Misfit as misfit:
             raise misfit.at(f".{name}") from None
 
     def _copy(self, value: Any) -> Any:
-        return copy_record(value, self._copiers)
+        return self._layout.copy(value, self._copiers)
 
     def size(self, value: Any) -> int:
-        known = [(self.fields.get(name, UNCHECKED), held) for name, held in attributes(value)]
-        return sum(kind.size(held) for kind, held in known) + len(self.label) + 16
-
-
-def _instance(cls: type, held: Mapping[str, Any]) -> Any:
-    made = cast(Any, object.__new__(cls))
-    for name, value in held.items():
-        object.__setattr__(made, name, value)
-
-    return made
+        held = self._layout.held(value)
+        return sum(self.fields.get(name, UNCHECKED).size(item) for name, item in held.items()) + len(self.label) + 16
 
 
 def is_frozen(cls: type) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import is_
 from types import MappingProxyType
 from typing import Any, Final
 
 from dspex.variables._copying import Copier
-from dspex.variables._misfit import Misfit, UnknownType
+from dspex.variables._misfit import Misfit, UnknownType, class_of
 from dspex.variables._scalars import Kind
 
 _copy_list: Final[Copier] = list[Any].copy
@@ -36,6 +37,11 @@ def accept_each(kind: Kind, items: Iterable[Any]) -> list[Any]:
             raise misfit.at(f"[{len(made)}]") from None
 
     return made
+
+
+def _unchanged(value: Any, container: type, made: Iterable[Any]) -> bool:
+    """Whether *value*, which can't be changed itself, may be stored as it is: none of its items became another."""
+    return class_of(value) is container and all(map(is_, made, value))
 
 
 def _sum_of_sizes(kind: Kind, items: Iterable[Any], count: int) -> int:
@@ -149,10 +155,11 @@ class TupleKind(Kind):
         return lambda value: tuple([held if copy is None else copy(held) for copy, held in zip(copiers, value, strict=True)])
 
     def accepts(self, value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, self.container) or len(value) != len(self.items):
+        if not issubclass(class_of(value), self.container) or len(value) != len(self.items):
             raise Misfit(self.expected, value)
 
-        return tuple([_accept_at(index, kind, value[index]) for index, kind in enumerate(self.items)])
+        made = tuple([_accept_at(index, kind, value[index]) for index, kind in enumerate(self.items)])
+        return made if not _unchanged(value, tuple, made) else value
 
     def size(self, value: Any) -> int:
         return sum(item.size(held) for item, held in zip(self.items, value, strict=True)) + 5
@@ -188,12 +195,15 @@ class ManyKind(Kind):
         return _copy_set if self.container is set else None
 
     def accepts(self, value: Any) -> Any:
-        if not isinstance(value, self.container):
+        if not issubclass(class_of(value), self.container):
             raise Misfit(self.expected, value)
 
-        items: Any = value
+        made = accept_each(self.item, value)
+        if self.container is not set and _unchanged(value, self.container, made):
+            return value
+
         try:
-            return self._make(accept_each(self.item, items))
+            return self._make(made)
         except TypeError:
             raise Misfit(self.expected, value, problem="it holds something that can't be hashed") from None
 

@@ -1,8 +1,9 @@
 """
 Copying in and out (I13), faster than `copy.deepcopy`: no memo, no reduce protocol, and what can't change is shared.
 
-A container whose items can't change is copied by its own C method. A kind that knows its items compiles a copier of its own
-(`_containers.py`); the functions here copy what nobody declared: the insides of `typing.Any` and of fields without a type we know.
+A container is copied whole by its own C method, then the few items that can change are put in their place. A kind that knows its items
+compiles a copier of its own (`_containers.py`, `_classes.py`); the functions here copy what nobody declared: the insides of
+`typing.Any` and of fields without a type we know.
 """
 
 from __future__ import annotations
@@ -42,17 +43,22 @@ def copy_value(value: Any) -> Any:
 
 
 def _copy_list(value: list[Any]) -> list[Any]:
-    if ATOMS.issuperset(map(type, value)):
-        return value.copy()
+    made = value.copy()
+    if not ATOMS.issuperset(map(type, value)):
+        for index, item in enumerate(value):
+            if type(item) not in ATOMS:
+                made[index] = copy_value(item)
 
-    return [copy_value(item) for item in value]
+    return made
 
 
 def _copy_dict(value: dict[Any, Any]) -> dict[Any, Any]:
-    if ATOMS.issuperset(map(type, value.values())):
-        return value.copy()
+    made = value.copy()
+    for key, item in value.items():
+        if type(item) not in ATOMS:
+            made[key] = copy_value(item)
 
-    return {key: copy_value(item) for key, item in value.items()}
+    return made
 
 
 def _copy_tuple(value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -76,6 +82,10 @@ def _copy_frozenset(value: frozenset[Any]) -> frozenset[Any]:
     return frozenset([copy_value(item) for item in value])
 
 
+def _copy_tagged(value: Tagged) -> Tagged:
+    return Tagged(value.kind, value.label, copy_value(value.data))
+
+
 def _copy_other(value: Any) -> Any:
     cls = class_of(value)
     if issubclass(cls, enum.Enum | type):
@@ -84,11 +94,8 @@ def _copy_other(value: Any) -> Any:
     if cls.__module__ == "numpy" and hasattr(value, "tobytes"):
         return value
 
-    if cls is Tagged:
-        return Tagged(value.kind, value.label, copy_value(value.data))
-
     if is_record(cls):
-        return copy_record(value, {})
+        return Layout(cls).copy(value, {})
 
     # A class nobody declared (a field of type Any in someone's record): only its own protocol knows what a copy of it is.
     return copy.deepcopy(value)
@@ -101,41 +108,57 @@ COPIERS: Final[dict[type, Copier | None]] = {
     tuple: _copy_tuple,
     set: _copy_set,
     frozenset: _copy_frozenset,
+    Tagged: _copy_tagged,
 }
 
 
-def copy_record(value: Any, copiers: Mapping[str, Copier | None]) -> Any:
+class Layout:
     """
-    Copies an instance without calling its ``__init__``, its slots and its ``__dict__`` alike.
+    Where the instances of a class hold their attributes, so that one can be taken apart and made again without its ``__init__``.
 
-    *copiers* are those of its attributes by name; an attribute without one is copied by what it holds.
+    Slots are read and written through their descriptors: a ``__getattr__``, a frozen ``__setattr__`` or a property is never asked.
     """
-    made = object.__new__(class_of(value))
-    for name, held in attributes(value):
-        copier = copiers.get(name, copy_value)
-        object.__setattr__(made, name, held if copier is None else copier(held))
 
-    return made
+    __slots__ = ("_cls", "_has_dict", "_slots")
 
+    def __init__(self, cls: type[Any]) -> None:
+        self._cls = cls
+        self._has_dict = cls.__dictoffset__ != 0
+        self._slots = {
+            name: member
+            for owner in cls.__mro__
+            for name, member in owner.__dict__.items()
+            if type(member) is types.MemberDescriptorType and owner is not object
+        }
 
-def attributes(value: Any) -> list[tuple[str, Any]]:
-    """What an instance holds, by name: its ``__dict__``, then its slots."""
-    own: dict[str, Any] = getattr(value, "__dict__", {})
-    held = list(own.items())
-    for name in slot_names(class_of(value)):
-        if hasattr(value, name):
-            held += [(name, getattr(value, name))]
+    def held(self, value: Any) -> dict[str, Any]:
+        """What an instance holds, by name."""
+        held: dict[str, Any] = dict(value.__dict__) if self._has_dict else {}
+        for name, member in self._slots.items():
+            try:
+                held[name] = member.__get__(value, self._cls)
+            except AttributeError:
+                continue
 
-    return held
+        return held
 
+    def make(self, held: dict[str, Any]) -> Any:
+        """An instance that holds just that; *held* becomes its own."""
+        made = object.__new__(self._cls)
+        for name in held.keys() & self._slots.keys():
+            self._slots[name].__set__(made, held.pop(name))
 
-def slot_names(cls: type) -> list[str]:
-    """The real names (mangled where private) of all slots of a class, its bases' included."""
-    names: list[str] = []
-    for owner in cls.__mro__:
-        slots = owner.__dict__.get("__slots__", ())
-        for slot in (slots,) if isinstance(slots, str) else slots:
-            private = slot.startswith("__") and not slot.endswith("__")
-            names.append(f"_{owner.__name__.lstrip('_')}{slot}" if private else slot)
+        if held:
+            made.__dict__.update(held)
 
-    return [name for name in names if name not in {"__dict__", "__weakref__"}]
+        return made
+
+    def copy(self, value: Any, copiers: Mapping[str, Copier | None]) -> Any:
+        """A copy of an instance. *copiers* are those of its attributes; one without is copied by what it holds."""
+        held = self.held(value)
+        for name, item in held.items():
+            copier = copiers.get(name, copy_value)
+            if copier is not None:
+                held[name] = copier(item)
+
+        return self.make(held)

@@ -148,13 +148,16 @@ class Definition:
             return
 
         try:
-            fits = all(test(stored) for test in self._tests)
+            for test in self._tests:
+                if not test(stored):
+                    break
+            else:
+                return
         except (TypeError, ArithmeticError):
             # A naive datetime beside an aware one, a signalling NaN: what can't be compared isn't within the bounds.
-            fits = False
+            pass
 
-        if not fits:
-            raise InvalidValue(self.name, expected=f"{self.kind.expected}{self._asked()}", got=Misfit("", stored).got(masked=self.sensitive))
+        raise InvalidValue(self.name, expected=f"{self.kind.expected}{self._asked()}", got=Misfit("", stored).got(masked=self.sensitive))
 
     # --- comparing and describing ------------------------------------------------------------------------------------------------
 

@@ -53,11 +53,10 @@ class UnknownType(TypeError):  # internal, like Misfit
 
 def type_name(value: Any) -> str:
     """The name of a value's type, as a reader knows it."""
-    cls = class_of(value)
-    if cls is Tagged:
-        label: str = value.label
-        return label
+    if type(value) is Tagged:
+        return value.label
 
+    cls: type[object] = value.__class__
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 

@@ -52,6 +52,7 @@ class KeyKind(Kind):
         return size_of(value)
 
 
+_STR: Final = frozenset({str})
 _KEYS: Final = (str, bool, int, bytes)
 
 KEY: Final = KeyKind("Any", "a str, int, bool or bytes")
@@ -71,29 +72,29 @@ def _accept(value: Any, depth: int) -> Any:
 
 
 def _accept_items(value: Iterable[Any], depth: int) -> list[Any]:
-    if _ATOMS.issuperset(map(type, value)):
-        return list(value)
-
-    made: list[Any] = []
-    for item in value:
-        try:
-            made.append(_accept(item, depth))
-        except Misfit as misfit:
-            raise misfit.at(f"[{len(made)}]") from None
+    made = list(value)
+    if not _ATOMS.issuperset(map(type, made)):
+        for index, item in enumerate(made):
+            if type(item) not in _ATOMS:
+                made[index] = _accept_at(index, item, depth)
 
     return made
 
 
 def _accept_dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
-    made: dict[Any, Any] = {}
-    for key, item in value.items():
-        kept = key if type(key) is str else _accept_key(key)
-        try:
-            made[kept] = _accept(item, depth)
-        except Misfit as misfit:
-            raise misfit.at(f"[{key!r}]") from None
+    made = dict(value) if _STR.issuperset(map(type, value)) else {_accept_key(key): item for key, item in value.items()}
+    for key, item in made.items():
+        if type(item) not in _ATOMS:
+            made[key] = _accept_at(key, item, depth)
 
     return made
+
+
+def _accept_at(step: Any, item: Any, depth: int) -> Any:
+    try:
+        return _accept(item, depth)
+    except Misfit as misfit:
+        raise misfit.at(f"[{step!r}]") from None
 
 
 def _accept_key(key: Any) -> Any:

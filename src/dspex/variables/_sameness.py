@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from dspex.variables._copying import attributes
+from dspex.variables._copying import Layout
 from dspex.variables._misfit import class_of
 from dspex.wire.records import Tagged, is_record
 
@@ -29,7 +30,7 @@ def same(left: Any, right: Any) -> bool:
         return bool(left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes())
 
     if is_record(cls):
-        return same(dict(attributes(left)), dict(attributes(right)))
+        return same(Layout(cls).held(left), Layout(cls).held(right))
 
     return bool(left == right)
 
@@ -60,6 +61,7 @@ _COMPARE: Final[dict[type, Callable[[Any, Any], bool]]] = {
     list: _sequences,
     tuple: _sequences,
     dict: _dicts,
+    decimal.Decimal: lambda left, right: left.as_tuple() == right.as_tuple(),
     set: _sets,
     Tagged: lambda left, right: left.kind == right.kind and left.label == right.label and same(left.data, right.data),
     frozenset: _sets,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import datetime as dt
 import decimal
 from collections.abc import Iterable, Mapping
@@ -35,7 +36,7 @@ class Var(Generic[T]):
     def __init__(
         self,
         name: str,
-        type: type[T],
+        type: builtins.type[T],
         initial: T,
         *,
         description: str | None = None,
@@ -54,27 +55,8 @@ class Var(Generic[T]):
     def __init__(
         self: Var[Any],
         name: str,
-        type: str,
+        type: object,  # a special form (Literal, X | None) or a seed name: annotate the variable, as in `MODE: Var[Mode] = Var(...)`
         initial: Any,
-        *,
-        description: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        sensitive: bool = False,
-        min: Bound = None,
-        max: Bound = None,
-        min_length: int | None = None,
-        max_length: int | None = None,
-        pattern: str | None = None,
-        choices: Iterable[Any] | None = None,
-        dimensions: Dimensions = None,
-    ) -> None: ...
-
-    @overload
-    def __init__(
-        self,
-        name: str,
-        type: object,
-        initial: T,
         *,
         description: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -139,7 +121,9 @@ class Var(Generic[T]):
         }
         made = Definition.make(name, type, constraints=given, description=description, metadata=metadata, sensitive=sensitive)
         if made.opaque:
-            raise InvalidDefinition(name, problem=f"{made.kind.label} is the label of a class", hint="Declare the class itself as its type.")
+            raise InvalidDefinition(
+                name, problem=f"{made.kind.label} is the label of a class", hint="Declare the class itself as its type."
+            )
 
         object.__setattr__(self, "definition", made)
         object.__setattr__(self, "name", made.name)

@@ -207,7 +207,13 @@ def _raise_record(payload: Any, unnest: Unnest, resolve: Resolve) -> Any:
 
 def _resolved(tagged: Tagged, resolve: Resolve) -> Any:
     cls = resolve(tagged.label, tagged.kind) if resolve is not None else None
-    return tagged if cls is None else build(tagged, cls)
+    if cls is None:
+        return tagged
+
+    try:
+        return build(tagged, cls)
+    except ValueError:
+        return tagged
 
 
 _RAISE: dict[int, Raise] = {

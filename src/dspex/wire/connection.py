@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Optional
 
     from .._exceptions import LocalProtocolError, RemoteProtocolError
-    from ._state import Rule
 
 NEED_DATA = None
 _ENVELOPE = 8  # levels that a message adds around the values it carries
@@ -271,16 +270,21 @@ class Connection:
 
     @property
     def calls(self) -> int:
-        """How many calls are open."""
+        """How many calls are open; none on a connection that is closed or broken."""
         return len(self._called)
 
     def _judge(self, stream: int, sender: str, name: str) -> Optional[str]:
-        rules: dict[Rule, str] = self._stream_rules if stream else self._rules
+        if stream in self._called:
+            return self._stream_rules.get(("called", sender, name))
+
+        rules = self._stream_rules if stream else self._rules
         return rules.get((self.state(stream), sender, name))
 
     def _move(self, stream: int, after: str) -> None:
         if not stream:
             self._state = after
+            if after == "closed":
+                self._called.clear()
         elif after == "replied":
             self._called.discard(stream)
         elif stream > self._highest:
@@ -300,6 +304,7 @@ class Connection:
         from .._exceptions import RemoteProtocolError
 
         self._state = "broken"
+        self._called.clear()
         self._broken = RemoteProtocolError(problem, code=code)
         return self._broken
 

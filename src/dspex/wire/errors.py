@@ -115,11 +115,11 @@ def _fitting(kind: str, fact: Any) -> Any:
         return fact
 
     given: Any = fact if isinstance(fact, expected) else expected[0]()
-    return list(filter(_is_text, given)) if expected[0] is list else given
+    return _texts(given) if expected[0] is list else given
 
 
-def _is_text(fact: object) -> bool:
-    return isinstance(fact, str)
+def _texts(given: list[object]) -> list[str]:
+    return [text for text in given if isinstance(text, str)]
 
 
 def _plain(fact: Any) -> Any:

@@ -191,19 +191,33 @@ class _Walk:
 
     def _pairs(self, count: int, at: int, end: int, depth: int) -> int:
         data = self.data
+        sizes = _SIZES
         for _ in range(count):
             if at >= end:
                 raise _truncated()
 
             marker = data[at]
-            if marker not in _KEYS or (marker == 0xCF and data[at + 1 : at + 2] > b"\x7f"):
+            if (marker not in _KEYS or marker == 0xCF) and not self._is_key(at):
                 raise Malformed(f"Byte {at} begins a key that is no string, int of 64 bits, bool or bytes.")
 
-            at = self._values(1, at, end, depth)
-            size = at < end and _SIZES[data[at]]
-            at = at + size if size else self._values(1, at, end, depth)
+            size = sizes[marker]
+            at = at + size if size else self._value(at, end, depth)
+            if at >= end:
+                raise _truncated()
+
+            size = sizes[data[at]]
+            at = at + size if size else self._value(at, end, depth)
 
         return _bounded(at, end)
+
+    def _is_key(self, at: int) -> bool:
+        """Whether an int of 64 bits that may be unsigned, or a text that MessagePack has no form for, begins at *at*."""
+        marker = self.data[at]
+        if marker == 0xCF:
+            return self.data[at + 1 : at + 2] <= b"\x7f"
+
+        code = at + 1 + (0 if marker in _FIXEXT else _EXT_WIDTHS.get(marker, len(self.data)))
+        return self.data[code : code + 1] == _SURROGATES
 
     def _extension(self, at: int, size: int, end: int, depth: int) -> int:
         """An extension whose code is at *at*, and its payload of *size* bytes after it."""
@@ -221,6 +235,7 @@ class _Walk:
         return after
 
 
+_SURROGATES = bytes((SURROGATES,))
 _ARRAYS = frozenset(bytes((marker,)) for marker in (*_SMALL_ARRAYS, 0xDC, 0xDD))
 
 

@@ -38,7 +38,7 @@ class Message:
     names: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        cls.names = tuple(name for name, _, _ in cls.fields)
+        cls.names = tuple([name for name, _, _ in cls.fields])
         TYPES[cls.number] = cls
 
     def __eq__(self, other: object) -> bool:

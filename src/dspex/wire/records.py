@@ -122,24 +122,25 @@ def build(tagged: Tagged, cls: Any) -> Any:
 
     names = field_names(cls)
     if tagged.kind != "record" or names is None:
-        raise ValueError(f"Expected an {tagged.kind} class for {tagged.label}, got {label(cls)}.")
+        raise ValueError(f"Expected a class of the kind {tagged.kind} for {tagged.label}, got {label(cls)}.")
 
-    if is_model(cls):
-        return _build_model(tagged.data, cls)
-
-    unknown = [name for name in tagged.data if name not in names]
+    unknown = [name for name in tagged.data if name not in names and not is_model(cls)]
     if unknown:
         raise ValueError(f"{label(cls)} has no field {unknown[0]!r}. It has: {', '.join(names)}.")
 
+    try:
+        return _model(tagged.data, cls) if is_model(cls) else _instance(tagged.data, cls)
+    except Exception as error:  # what a class's own hooks raise is as foreign as the class
+        raise ValueError(f"{label(cls)} could not be built: {error}") from error
+
+
+def _instance(data: dict[str, Any], cls: Any) -> Any:
     instance: Any = cls.__new__(cls)
-    for name, part in tagged.data.items():
+    for name, part in data.items():
         object.__setattr__(instance, name, part)
 
     return instance
 
 
-def _build_model(data: dict[str, Any], cls: Any) -> Any:
-    try:
-        return cls.model_construct(_fields_set=set(data), **data)
-    except Exception as error:  # what a model's own hooks raise is as foreign as the model
-        raise ValueError(f"{label(cls)} could not be built: {error}") from error
+def _model(data: dict[str, Any], cls: Any) -> Any:
+    return cls.model_construct(_fields_set=set(data), **data)

@@ -20,7 +20,9 @@ def _interpreter(version: str) -> str:
 INTERPRETERS = [
     pytest.param(sys.executable, id="this python"),
     *(
-        pytest.param(_interpreter(v), id=f"python {v}", marks=pytest.mark.skipif(not os.path.exists(_interpreter(v)), reason=f"no Python {v}"))
+        pytest.param(
+            _interpreter(v), id=f"python {v}", marks=pytest.mark.skipif(not os.path.exists(_interpreter(v)), reason=f"no Python {v}")
+        )
         for v in OTHERS
     ),
 ]

@@ -121,7 +121,14 @@ def test_prepare_tells_kind_signature_parameters_and_doc(thread):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("echo", "sync"), ("async_total", "async"), ("counting", "generator"), ("async_counting", "async generator"), ("AsyncKept", "async"), ("Kept", "sync")],
+    [
+        ("echo", "sync"),
+        ("async_total", "async"),
+        ("counting", "generator"),
+        ("async_counting", "async generator"),
+        ("AsyncKept", "async"),
+        ("Kept", "sync"),
+    ],
 )
 def test_prepare_tells_the_four_kinds_apart(thread, name, kind):
     assert thread.call(P + name, prepare=True)["kind"] == kind
@@ -200,7 +207,10 @@ def test_a_streaming_program_is_refused(worker, name, article):
 
 
 def test_a_program_on_the_wrong_kind_of_channel_is_refused(thread, loop):
-    assert thread.failure(P + "async_total", {"x": 1}).sentence == "Program 'tested': it is a coroutine function and runs on the loop's channel."
+    assert (
+        thread.failure(P + "async_total", {"x": 1}).sentence
+        == "Program 'tested': it is a coroutine function and runs on the loop's channel."
+    )
     assert loop.failure(P + "total", {"x": 1}).sentence == "Program 'tested': it is a plain function and runs on a thread's channel."
 
 

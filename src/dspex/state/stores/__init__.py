@@ -1,5 +1,3 @@
-"""
-Session stores: where the encoded form of sessions is kept.
-"""
+"""Session stores: where the encoded form of sessions is kept."""
 
 from dspex.state.stores.memory import MemoryStore as MemoryStore

@@ -5,6 +5,7 @@ A scan sees one revision although writes go on: while any is under way, a write 
 is copied before it changes, a block at a time.
 """
 
+# ruff: noqa: A001, A002 - an id is called id; what a method does is told once, in the contract
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,6 @@
-"""
-One session in memory: its lease, its records, its revisions.
-"""
+"""One session in memory: its lease, its records, its revisions."""
 
+# ruff: noqa: A001, A002 - an id is called id; what a method does is told once, in the contract
 from __future__ import annotations
 
 import math

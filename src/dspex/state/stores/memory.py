@@ -5,6 +5,7 @@ Everything is also there as plain methods whose names end in ``_nowait``: nothin
 therefore a synchronous one.
 """
 
+# ruff: noqa: D102 - an id is called id; what a method does is told once, in the contract
 from __future__ import annotations
 
 import math

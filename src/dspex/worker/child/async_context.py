@@ -37,9 +37,7 @@ class AsyncContext:
 
             return default
 
-    async def set(
-        self, v: Any, value: Any, *, metadata: Optional[Mapping[str, Any]] = None, expected_version: Optional[int] = None
-    ) -> int:
+    async def set(self, v: Any, value: Any, *, metadata: Optional[Mapping[str, Any]] = None, expected_version: Optional[int] = None) -> int:
         """Set it, and give the new version. Raises `VersionConflict` if it isn't at *expected_version*."""
         version: int = await self._call.ask("set", key_of(v), value, metadata and dict(metadata), expected_version)
         return version

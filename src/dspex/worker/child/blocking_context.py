@@ -37,9 +37,7 @@ class BlockingContext:
 
             return default
 
-    def set(
-        self, v: Any, value: Any, *, metadata: Optional[Mapping[str, Any]] = None, expected_version: Optional[int] = None
-    ) -> int:
+    def set(self, v: Any, value: Any, *, metadata: Optional[Mapping[str, Any]] = None, expected_version: Optional[int] = None) -> int:
         """Set it, and give the new version. Raises `VersionConflict` if it isn't at *expected_version*."""
         version: int = self._call.ask("set", key_of(v), value, metadata and dict(metadata), expected_version)
         return version
@@ -81,9 +79,7 @@ class BlockingContext:
         values: Dict[str, Any] = self._call.ask("get_many", keys_of(vs))
         return values
 
-    def set_many(
-        self, values: Mapping[Any, Any], *, metadata: Optional[Mapping[str, Any]] = None, atomic: bool = True
-    ) -> Dict[str, int]:
+    def set_many(self, values: Mapping[Any, Any], *, metadata: Optional[Mapping[str, Any]] = None, atomic: bool = True) -> Dict[str, int]:
         """Set all or none, and give the new versions. With ``atomic=False`` set what can be set, then raise `BatchError` for the rest."""
         versions: Dict[str, int] = self._call.ask("set_many", updates_of(values), metadata and dict(metadata), atomic)
         return versions

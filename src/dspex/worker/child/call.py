@@ -12,9 +12,16 @@ from contextvars import ContextVar
 from typing import Any, List, Optional
 
 from ...wire import Malformed, Unencodable, error_from_wire, operations
-from .failures import home
+from .failures import Refused, failure, home
+from .identifiers import is_named
 
 PAST_DEADLINE = "its deadline has passed"
+CANCELLATIONS = ("CallCancelled", "CancelledError")
+"""What a program that lets its cancellation through raises: ours, of either copy of dspex, or asyncio's."""
+
+KEY_ALONE = 3
+"""The length of an operation that has nothing but a number, a name and what `identifiers` made."""
+
 GONE = "its connection to the host is closed"
 
 
@@ -34,6 +41,7 @@ class RunningCall:
         self.context: str = message.meta.get("context") or ""
         self.deadline: Optional[float] = None if message.deadline_us is None else time.monotonic() + message.deadline_us / 1e6
         self.cancelled: Optional[str] = None
+        self.began = False
         self._returned = False
         self._operations = 0
 
@@ -60,6 +68,13 @@ class RunningCall:
         error: Exception = home().ContextClosed(self.context, status=f"closed to {self.program!r}", hint=hint)
         return error
 
+    def failure(self, error: BaseException) -> Any:
+        """The message for what came out of the program, or for why it was never begun."""
+        if self.cancelled is not None and is_named(error, *CANCELLATIONS):
+            error = Refused(self.refusal(applied=None if self.began else False))
+
+        return failure(self.program, error)
+
     def next_operation(self) -> int:
         """A number for an operation, counting from 1."""
         self._operations += 1
@@ -79,10 +94,11 @@ def refused_value(operation: List[Any], error: Unencodable) -> Exception:
 
 def checked(operation: List[Any]) -> List[Any]:
     """The *operation*, if the host will take it: it closes the connection of a worker that asks for something else. Raises TypeError."""
-    try:
-        operations.check([operation])
-    except Malformed as error:
-        raise TypeError(str(error)) from None
+    if len(operation) > KEY_ALONE:
+        try:
+            operations.check([operation])
+        except Malformed as error:
+            raise TypeError(str(error)) from None
 
     return operation
 

@@ -6,22 +6,24 @@ It opens channels, passes on cancellations, and is the one who notices that the 
 
 from __future__ import annotations
 
-import _signal
 import os
 import sys
 import time
 
 from ...wire import Cancel, Channel, Close, Drain, Hello, Log
-from .link import ControlLink, Gone
+from .link import ControlLink, Garbage, Gone
 from .orphans import guard, kill_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from typing import Any, Callable, Dict, List, NoReturn, Optional, Type, Union
 
     from .loop import LoopChannel
     from .slot import Slot
     from .warming import Warming
+else:
+    import _signal  # see orphans.py
 
 EXIT_PROTOCOL = 70
 """The exit code after garbage on the control connection (``EX_SOFTWARE``)."""
@@ -39,6 +41,8 @@ def run(control: int, lifeline: Optional[int]) -> NoReturn:
     _heed_signals(link)
     try:
         code = _serve(link)
+    except Garbage:
+        code = EXIT_PROTOCOL
     except Gone:
         kill_group()
         code = EXIT_PROTOCOL
@@ -52,7 +56,7 @@ def leave(code: int) -> NoReturn:
 
     Finalizing the interpreter under running program threads can abort it, and the host has asked us to end.
     """
-    import atexit  # noqa: PLC0415
+    import atexit
 
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
@@ -69,10 +73,20 @@ def _heed_signals(link: ControlLink) -> None:
     By functions, not by SIG_IGN: an ignored signal would stay ignored in every program that a program here executes. A fork without
     exec gets the default behaviour back.
     """
+    worker = os.getpid()
 
     def terminate(*_: object) -> None:
-        _signal.signal(_signal.SIGTERM, lambda *_: os._exit(EXIT_TERMINATED))
+        if os.getpid() != worker:  # a fork that was hit before `forked` ran in it
+            os._exit(EXIT_TERMINATED)
+
+        _signal.signal(_signal.SIGTERM, leave_at_once)
         link.ring()
+
+    def leave_at_once(*_: object) -> None:
+        os._exit(EXIT_TERMINATED)
+
+    def ignore(*_: object) -> None:
+        """The host decides about that."""
 
     def forked() -> None:
         _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
@@ -80,23 +94,18 @@ def _heed_signals(link: ControlLink) -> None:
         link.close()
 
     _signal.signal(_signal.SIGTERM, terminate)
-    _signal.signal(_signal.SIGINT, lambda *_: None)
+    _signal.signal(_signal.SIGINT, ignore)
     os.register_at_fork(after_in_child=forked)
 
 
 def _serve(link: ControlLink) -> int:
-    # The border of the process: whatever goes wrong here is told to the host before it ends us.
     try:
         hello = _greeting(link)
-        return Control(link, hello.config).serve()
-    except Gone:
-        raise
-    except Exception as error:
-        link.send(0, Close(getattr(error, "code", "internal"), f"{type(error).__name__}: {error}"))
-        if not hasattr(error, "code"):
-            sys.excepthook(type(error), error, error.__traceback__)
-
+    except StartRefused as error:
+        link.send(0, Close("start_failed", str(error)))
         return EXIT_PROTOCOL
+
+    return Control(link, hello.config).serve()
 
 
 def _greeting(link: ControlLink) -> Any:
@@ -120,8 +129,6 @@ def _greeting(link: ControlLink) -> Any:
 class StartRefused(Exception):
     """The host's configuration can't be followed."""
 
-    code = "start_failed"
-
 
 def _settle(config: Dict[str, Any]) -> None:
     path: List[str] = config.get("path") or []
@@ -142,8 +149,8 @@ class Control:
 
     def __init__(self, link: ControlLink, config: Dict[str, Any]) -> None:
         # Imported in the main thread, and only now: threading remembers the thread that imports it as the main one.
-        from .programs import Programs  # noqa: PLC0415
-        from .warming import Warming  # noqa: PLC0415
+        from .programs import Programs
+        from .warming import Warming
 
         self.link = link
         self.channels: Dict[int, Union[Slot, LoopChannel]] = {}
@@ -190,13 +197,13 @@ class Control:
 
 
 def _slot(fd: int, control: Control) -> Slot:
-    from .slot import Slot  # noqa: PLC0415
+    from .slot import Slot
 
     return Slot(fd, control.programs, control.warming)
 
 
 def _loop(fd: int, control: Control) -> LoopChannel:
-    from .loop import LoopChannel  # noqa: PLC0415
+    from .loop import LoopChannel
 
     return LoopChannel(fd, control.programs, control.warming)
 

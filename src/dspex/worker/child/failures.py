@@ -14,8 +14,9 @@ ROOT = __name__.partition(".")[0]
 MAX_TEXT = 65_536
 """Characters of a message or a traceback that travel; the middle of a longer one is left out."""
 
-_OURS = (__package__ + ".", "importlib.")
-_PROGRAMS = __package__ + ".modules."
+_HERE = __name__.rpartition(".")[0]
+_OURS = (f"{_HERE}.", "importlib.")
+_PROGRAMS = f"{_HERE}.modules."
 
 
 class Refused(Exception):

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-from typing import Any, Dict, Iterable, List, Mapping
+from datetime import datetime
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional
+
+from ...wire import Tagged
 
 BUILTINS = (bool, bytes, dict, float, int, list, str)
 
-MISSING: Any = type("Missing", (), {"__repr__": lambda _self: "MISSING"})()
+
+class Missing:
+    """The type of `MISSING`."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = Missing()
 """No default was given."""
 
-Variable = namedtuple(  # noqa: PYI024
-    "Variable",
-    "id name type value version constraints description metadata sensitive created_at updated_at",
-    defaults=(None,) * 11,
-)
-Variable.__doc__ = "A variable as it was when asked for: the fields of `dspex.Variable`, for interpreters without dspex."
+
+class Variable(NamedTuple):
+    """A variable as it was when asked for: the fields of `dspex.Variable`, for interpreters without dspex."""
+
+    id: str
+    name: str
+    type: str
+    value: Any
+    version: int
+    constraints: Optional[Mapping[str, Any]] = None
+    description: Optional[str] = None
+    metadata: Optional[Mapping[str, Any]] = None
+    sensitive: bool = False
+    created_at: Optional[datetime] = None
+    updated_at: Optional[datetime] = None
 
 
 def key_of(identifier: Any) -> str:
@@ -41,11 +60,12 @@ def updates_of(mapping: Mapping[Any, Any]) -> Dict[str, Any]:
 
 
 def variable_of(told: Any) -> Any:
-    """The record in the host's answer."""
-    if not isinstance(told, dict):
+    """The record in the host's answer; dspex's own where the host sent that and dspex can be imported here."""
+    fields = told.data if isinstance(told, Tagged) else told
+    if not isinstance(fields, dict):
         return told
 
-    return Variable(**{name: told[name] for name in Variable._fields if name in told})
+    return Variable(**{name: fields[name] for name in Variable._fields if name in fields})
 
 
 def definition_of(declared: Any, type: Any, constraints: Mapping[str, Any]) -> Dict[str, Any]:  # noqa: A002
@@ -59,9 +79,16 @@ def definition_of(declared: Any, type: Any, constraints: Mapping[str, Any]) -> D
     if not isinstance(label, str):
         raise TypeError(f"the type of {declared!r} must be a name such as 'float' or 'list[float]', or a builtin class, got {type!r}")
 
-    return {"name": key_of(declared), "type": label, "constraints": dict(constraints), "description": None, "metadata": {}, "sensitive": False}
+    return {
+        "name": key_of(declared),
+        "type": label,
+        "constraints": dict(constraints),
+        "description": None,
+        "metadata": {},
+        "sensitive": False,
+    }
 
 
-def is_named(error: BaseException, name: str) -> bool:
-    """Whether *error* is dspex's *name*, of whichever copy of dspex it comes."""
-    return type(error).__name__ == name
+def is_named(error: BaseException, *names: str) -> bool:
+    """Whether *error* is one of *names*, of whichever copy of dspex it comes."""
+    return type(error).__name__ in names

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Optional
 
 
-@lru_cache(maxsize=None)
+@lru_cache(maxsize=1024)
 def resolve(label: str, kind: str) -> Optional[type]:
     """
     The class that *label* (``"module:qualname"``) names, None when there is no such class here: the value then stays a `Tagged`.

@@ -14,7 +14,7 @@ import select
 import time
 from collections import deque
 
-from ...wire import Connection
+from ...wire import Close, Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ READ = 65_536
 
 class Gone(Exception):
     """The connection is over: the other end closed it, or this process is a fork that must not use it."""
+
+
+class Garbage(Gone):
+    """The host sent what it may not. It was told, and nothing more is read."""
 
 
 class Link:
@@ -47,6 +51,7 @@ class Link:
         self._bell, self._ringer = os.pipe()
         self._lock = _thread.allocate_lock()
         self._early: Deque[Event] = deque()
+        self._dry = True
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
         self._poll.register(self._bell, select.POLLIN)
@@ -74,8 +79,11 @@ class Link:
 
     def read(self, until: Optional[float] = None) -> Optional[Event]:
         """The next ``(stream, message)``. None when the bell rang or the monotonic time *until* has come. Raises `Gone`."""
+        if self._early:
+            return self._early.popleft()
+
         while True:
-            event = self._early.popleft() if self._early else self._next()
+            event = None if self._dry else self._next()
             if event is not None:
                 return event
 
@@ -94,10 +102,26 @@ class Link:
 
     def _next(self) -> Optional[Event]:
         with self._lock:
-            event: Optional[Event] = self.connection.next_event()
+            try:
+                event: Optional[Event] = self.connection.next_event()
+            except Exception as error:
+                raise self._broken(error) from error
+
             self._flush()
 
+        self._dry = event is None
         return event
+
+    def _broken(self, error: Exception) -> Exception:
+        """Tell the host what was wrong with what it sent. What to raise."""
+        from ..._exceptions import RemoteProtocolError  # it takes 8 ms
+
+        if not isinstance(error, RemoteProtocolError):
+            return error
+
+        self.connection.send(0, Close(error.code, error.problem))
+        self._flush()
+        return Garbage(error.problem)
 
     def _flush(self) -> None:
         data = self.connection.data_to_send()
@@ -111,11 +135,13 @@ class Link:
         """Whether the socket has something to read; False for the bell and for *until*."""
         left = None if until is None else max(0.0, (until - time.monotonic()) * 1000)
         ready = self._poll.poll(left)
-        if any(fd == self._bell for fd, _ in ready):
-            os.read(self._bell, 64)
-            return False
+        if len(ready) == 1 and ready[0][0] != self._bell:
+            return True
 
-        return bool(ready)
+        if ready:
+            os.read(self._bell, 64)
+
+        return False
 
     def _fill(self) -> None:
         try:
@@ -128,6 +154,8 @@ class Link:
 
         with self._lock:
             self.connection.receive(data)
+
+        self._dry = False
 
     def _receive(self) -> bytes:
         return self.socket.recv(READ)

@@ -29,7 +29,9 @@ def load(program: str, definition: Definition) -> Any:
         found = _theirs(program, found)
 
     if not callable(found):
-        raise _refused(program, f"{definition.get('path', 'it')} is {type(found).__name__!r}, which can't be called", "Name a function or a class.")
+        raise _refused(
+            program, f"{definition.get('path', 'it')} is {type(found).__name__!r}, which can't be called", "Name a function or a class."
+        )
 
     return found
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Set
 
 from ...wire import Call, Cancel, Close, Op, OpReply, Reply, Unencodable
 from .call import PAST_DEADLINE, RunningCall, checked, current, refused_value, told
-from .failures import Refused, failure, home, result_failed
+from .failures import home, result_failed
 from .loop_link import LoopLink
 from .outcome import Outcome
 from .programs import Programs, arguments, invoke
@@ -184,7 +184,7 @@ class AsyncCall(RunningCall):
         super().__init__(stream, message)
         self.unsent: List[List[Any]] = []
         self._channel = channel
-        self._waiting: Dict[int, Tuple[asyncio.Future[Any], str]] = {}
+        self._waiting: Dict[int, asyncio.Future[Any]] = {}
         self._thread = threading.get_ident()
         self._task: Optional[asyncio.Task[Any]] = None
         self._timer: Optional[asyncio.TimerHandle] = None
@@ -199,8 +199,9 @@ class AsyncCall(RunningCall):
 
     def lend(self) -> Any:
         """The program's context, also as `current`."""
-        from .async_context import AsyncContext  # noqa: PLC0415
+        from .async_context import AsyncContext
 
+        self.began = True
         context = AsyncContext(self)
         current.set(context)
         return context
@@ -218,7 +219,7 @@ class AsyncCall(RunningCall):
         self.check()
         operation = checked([self.next_operation(), name, *args])
         number = operation[0]
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         self.unsent.append(operation)
         self._channel.ask_soon(self)
@@ -260,10 +261,3 @@ class AsyncCall(RunningCall):
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(self.over())
-
-    def failure(self, error: BaseException) -> Any:
-        """The message for what the program raised."""
-        if self.cancelled is not None and isinstance(error, (asyncio.CancelledError, home().CallCancelled)):
-            return failure(self.program, Refused(self.refusal(applied=None)))
-
-        return failure(self.program, error)

@@ -6,7 +6,8 @@ import _socket
 import asyncio
 from typing import Any, Callable, Optional
 
-from ...wire import Connection
+from ..._exceptions import RemoteProtocolError
+from ...wire import Close, Connection
 from .labels import resolve
 from .link import READ
 
@@ -23,9 +24,7 @@ class LoopLink:
 
     """
 
-    def __init__(
-        self, fd: int, deliver: Callable[[int, Any], None], *, gone: Callable[[], None], prepare: Callable[[], None]
-    ) -> None:
+    def __init__(self, fd: int, deliver: Callable[[int, Any], None], *, gone: Callable[[], None], prepare: Callable[[], None]) -> None:
         self._socket = _socket.socket(fileno=fd)
         self._socket.setblocking(False)
         self._connection = Connection("worker", "loop", resolve=resolve)
@@ -84,6 +83,14 @@ class LoopLink:
             return
 
         self._connection.receive(data)
+        try:
+            self._deliver_all()
+        except RemoteProtocolError as error:
+            self._connection.send(0, Close(error.code, error.problem))
+            self._write()
+            self.close()
+
+    def _deliver_all(self) -> None:
         while self._loop is not None:
             event = self._connection.next_event()
             if event is None:

@@ -13,13 +13,15 @@ Three guards, since each has a hole that another one fills:
 
 from __future__ import annotations
 
-import _signal
 import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from typing import Optional
+else:
+    import _signal  # signal itself makes enums of the numbers, which takes 3 ms
 
 PR_SET_PDEATHSIG = 1
 
@@ -43,18 +45,16 @@ def guard(lifeline: Optional[int]) -> None:
 
     parent = os.getppid()
     if lifeline is not None and _tie(lifeline):
-        number = _signal.SIGRTMAX
-        _signal.signal(number, lambda *_: _unless_alive(parent))
+        _catch_parent_death_signal(parent)
     else:
-        number = _signal.SIGKILL
+        _ask_for_parent_death_signal(_signal.SIGKILL)
 
-    _ask_for_parent_death_signal(number)
     _unless_alive(parent)
 
 
 def _tie(lifeline: int) -> bool:
     """Have the kernel kill our group when *lifeline* hangs up; whether it will. Sandboxed kernels may refuse."""
-    import fcntl  # noqa: PLC0415
+    import fcntl
 
     try:
         fcntl.fcntl(lifeline, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
@@ -68,14 +68,23 @@ def _tie(lifeline: int) -> bool:
     return True
 
 
+def _catch_parent_death_signal(parent: int) -> None:
+    def look(number: int, frame: object) -> None:
+        _unless_alive(parent)
+
+    _signal.signal(_signal.SIGRTMAX, look)
+    _ask_for_parent_death_signal(_signal.SIGRTMAX)
+
+
 def _ask_for_parent_death_signal(number: int) -> None:
     # ctypes takes 10 ms to import, the extension under it 0.3 ms. An interpreter built without it has the other two guards.
     try:
-        import _ctypes  # noqa: PLC0415
+        import _ctypes
     except ImportError:
         return
 
-    prctl = _ctypes.dlsym(_ctypes.dlopen(None, 2), "prctl")
+    libc = _ctypes.dlopen(None, 2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - None is this process
+    prctl = _ctypes.dlsym(libc, "prctl")
     _ctypes.call_function(prctl, (PR_SET_PDEATHSIG, int(number), 0, 0, 0))
 
 

@@ -8,7 +8,9 @@ from typing import Any, Optional, Type
 
 class Outcome:
     """
-    What became of a call: a block that lets no exception out, not even SystemExit or KeyboardInterrupt, but keeps it::
+    What became of a call. As a block it lets no exception out, not even SystemExit or KeyboardInterrupt, but keeps it.
+
+    So::
 
         outcome = Outcome()
         with outcome:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 from ...wire import Call, Close, Op, OpReply, Reply, Unencodable
 from .call import PAST_DEADLINE, RunningCall, checked, current, refused_value, told
-from .failures import Refused, failure, home, result_failed
+from .failures import result_failed
 from .labels import resolve
 from .link import Gone, Link
 from .outcome import Outcome
@@ -40,13 +40,20 @@ class Slot:
         self._programs = programs
         self._warming = warming
         self._running: Optional[SyncCall] = None
+        self._cancellation: Tuple[int, str] = (0, "")
 
     def start(self, name: str) -> None:
         """Start serving, in a thread of that *name*."""
         threading.Thread(target=self._serve, name=name, daemon=True).start()
 
     def cancel(self, stream: int, reason: str) -> None:
-        """Cancel the call *stream*, from another thread. One that has ended, or has yet to come, is left alone."""
+        """
+        Cancel the call *stream*, from another thread. One that has ended is left alone.
+
+        It may have yet to be read by the slot's thread, since it comes another way. So that none is lost between the two threads, this one
+        writes down the cancellation before it looks for the call, the other one the call before it looks for a cancellation.
+        """
+        self._cancellation = (stream, reason)
         running = self._running
         if running is not None and running.stream == stream:
             running.cancel(reason)
@@ -80,6 +87,9 @@ class Slot:
 
     def _answer(self, stream: int, message: Any) -> None:
         self._running = running = SyncCall(self._link, stream, message)
+        if self._cancellation[0] == stream:
+            running.cancelled = self._cancellation[1]
+
         outcome, began = Outcome(), time.monotonic()
         with outcome:
             outcome.value = contextvars.copy_context().run(self._run, running, message)
@@ -92,6 +102,7 @@ class Slot:
             self._reply(running, Reply(outcome.value, {"seconds": time.monotonic() - began}))
 
     def _run(self, running: SyncCall, message: Any) -> Any:
+        running.check()
         key, definition = message.program
         program = self._programs.get(running.program, key, definition)
         if message.meta.get("prepare"):
@@ -126,8 +137,9 @@ class SyncCall(RunningCall):
 
     def lend(self) -> Any:
         """The program's context, also as `current`."""
-        from .blocking_context import BlockingContext  # noqa: PLC0415
+        from .blocking_context import BlockingContext
 
+        self.began = True
         context = BlockingContext(self)
         current.set(context)
         return context
@@ -163,13 +175,6 @@ class SyncCall(RunningCall):
             self._lock.acquire()
 
         self._lock.release()
-
-    def failure(self, error: BaseException) -> Any:
-        """The message for what the program raised."""
-        if self.cancelled is not None and isinstance(error, home().CallCancelled):
-            return failure(self.program, Refused(self.refusal(applied=None)))
-
-        return failure(self.program, error)
 
     def _result(self, number: int) -> Any:
         while True:

@@ -66,7 +66,7 @@ class ThreadTalk:
         channel = self.channel
         next_event = channel.connection.next_event
         while True:
-            await channel.receive()
+            await channel.receive_soon()
             while (event := next_event()) is not None:
                 message = event[1]
                 if type(message) is Op and len(message.ops) <= SLICE:
@@ -90,8 +90,9 @@ class ThreadTalk:
 
     def cancel(self, control: Channel, reason: str) -> None:
         """Asks the program to end. Its thread may be busy, so this goes by way of the control connection."""
-        control.connection.send(0, Cancel(reason, self.channel.index, self.stream))
-        control.flush()
+        if control.usable:
+            control.connection.send(0, Cancel(reason, self.channel.index, self.stream))
+            control.flush()
 
     def abandon(self) -> None:
         """Nothing more is answered on behalf of this call."""
@@ -189,12 +190,12 @@ class LoopTalk:
         if isinstance(self._outcome, Exception):
             raise copy(self._outcome)  # each caller gets an error of its own
 
-        assert self._outcome is not None  # noqa: S101 - told to the type checkers
+        assert self._outcome is not None
         return self._outcome
 
-    def cancel(self, control: Channel, reason: str) -> None:  # noqa: ARG002 - the same words as a ThreadTalk
+    def cancel(self, control: Channel, reason: str) -> None:
         """Asks the program to end: its task is cancelled."""
-        if not self.channel.broken:
+        if self.channel.usable:
             self.channel.connection.send(self.stream, Cancel(reason))
             self.channel.flush()
 
@@ -207,6 +208,8 @@ class LoopTalk:
 def gave_up(message: object) -> DspexError:
     """The error of a channel on which the worker said something that ends it."""
     if isinstance(message, Close):
-        return RemoteProtocolError(f"The worker closed a call's channel: {message.reason or message.code or 'no reason given'}.", code=message.code)
+        return RemoteProtocolError(
+            f"The worker closed a call's channel: {message.reason or message.code or 'no reason given'}.", code=message.code
+        )
 
     return RemoteProtocolError(f"The worker sent {type(message).__name__} where only the end of a call or an operation belongs.")

@@ -79,7 +79,7 @@ class Door:
 
     def _answer_to(self, op: Sequence[Any]) -> Answer:
         def answer(result: Any, error: BaseException | None) -> None:
-            if self.shut or self._channel.broken:
+            if self.shut or not self._channel.usable:
                 return
 
             self._reply([[op[0], True, result] if error is None else [op[0], False, error_to_wire(error)]], [op])

@@ -14,5 +14,5 @@ _LOGGER_NAME_LIMIT: Final = 200
 
 def relay(record: Log) -> None:
     """Logs *record* here. Its text is taken as it is: nothing in it is formatted."""
-    level = record.level if isinstance(record.level, int) and record.level in _LEVELS else logging.INFO
+    level = record.level if record.level in _LEVELS else logging.INFO
     logging.getLogger(record.logger[:_LOGGER_NAME_LIMIT] or "dspex.worker").log(level, "%s", record.text)

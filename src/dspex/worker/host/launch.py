@@ -30,7 +30,7 @@ class Launch:
     flags: tuple[str, ...]
     cwd: str | None = None
     environment: Mapping[str, str] | None = None
-    config: Mapping[str, Any] = field(factory=dict)
+    config: Mapping[str, Any] = field(factory=dict[str, Any])
 
     def command(self, control: int, lifeline: int) -> list[str]:
         """The argument list for a worker whose ends of the control socket and of the lifeline are these descriptors."""
@@ -55,21 +55,21 @@ def plan_launch(name: str, options: Pool) -> Launch:
     here = runs_this_interpreter(options.python)
     return Launch(
         name=f"A worker of pool {name!r}",
-        interpreter=os.fspath(options.python) if options.python is not None else sys.executable,
+        interpreter=options.python if options.python is not None else sys.executable,
         flags=("-I", "-S") if here else ("-I",),
-        cwd=os.fspath(options.cwd) if options.cwd is not None else None,
+        cwd=options.cwd,
         environment={**os.environ, **options.env} if options.env else None,
         config=_config(options, here=here),
     )
 
 
-def runs_this_interpreter(python: str | os.PathLike[str] | None) -> bool:
+def runs_this_interpreter(python: str | None) -> bool:
     """Whether the pool's *python* is the one this process runs, virtual environment included."""
-    return python is None or os.path.abspath(os.fspath(python)) == os.path.abspath(sys.executable)
+    return python is None or os.path.abspath(python) == os.path.abspath(sys.executable)
 
 
 def _config(options: Pool, *, here: bool) -> dict[str, Any]:
-    path = [os.fspath(entry) for entry in options.path]
+    path = list(options.path)
     config: dict[str, Any] = {"path": [*path, *_host_path()] if here else path, "imports": list(options.imports)}
     if options.cwd is None and here:
         config["cwd"] = os.getcwd()
@@ -79,4 +79,4 @@ def _config(options: Pool, *, here: bool) -> dict[str, Any]:
 
 def _host_path() -> list[str]:
     # The empty entry means the directory one is in, which the host may leave.
-    return [entry or os.getcwd() for entry in sys.path if isinstance(entry, str)]  # pyright: ignore[reportUnnecessaryIsInstance]
+    return [entry or os.getcwd() for entry in sys.path]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from attrs import Attribute, converters, field, frozen
+from attrs import Attribute, field, frozen
 
 
 def _count(minimum: int) -> Callable[[Any, Attribute[Any], Any], None]:
@@ -30,17 +30,24 @@ def _seconds(_: Any, attribute: Attribute[Any], value: float) -> None:
         raise ValueError(f"{attribute.name}: expected seconds, 0 or more, got {value!r}.")
 
 
-def _texts(values: Any) -> tuple[str, ...]:
-    if isinstance(values, (str, bytes, os.PathLike)):
+def _path(value: str | os.PathLike[str] | None) -> str | None:
+    return None if value is None else os.fspath(value)
+
+
+def _texts(values: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
+    given: object = values
+    if isinstance(given, (str, bytes, os.PathLike)):
         raise TypeError(f"Expected a sequence of texts, got one: {values!r}. Put it in a list.")
 
     return tuple(os.fspath(value) for value in values)
 
 
-def _environment(_: Any, attribute: Attribute[Any], value: Mapping[str, str]) -> None:
-    for name, text in value.items():
-        if not isinstance(name, str) or not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"{attribute.name}: expected names and values of type str, got {name!r}: {text!r}.")
+def _variables(given: Mapping[Any, Any] | None) -> dict[str, str]:
+    for name, text in (given or {}).items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise TypeError(f"env: expected names and values of type str, got {name!r}: {text!r}.")
+
+    return dict(given or {})
 
 
 @frozen(kw_only=True)
@@ -69,9 +76,9 @@ class Pool:
     workers: int = field(default=1, validator=_count(1))
     concurrency: int = field(default=16, validator=_count(1))
     queue: int = field(default=1024, validator=_count(0))
-    python: str | os.PathLike[str] | None = field(default=None, converter=converters.optional(os.fspath))
-    env: Mapping[str, str] = field(default=None, converter=converters.default_if_none(factory=dict), validator=_environment)
-    cwd: str | os.PathLike[str] | None = field(default=None, converter=converters.optional(os.fspath))
+    python: str | None = field(default=None, converter=_path)
+    env: dict[str, str] = field(default=None, converter=_variables)
+    cwd: str | None = field(default=None, converter=_path)
     path: tuple[str, ...] = field(default=(), converter=_texts)
     imports: tuple[str, ...] = field(default=(), converter=_texts)
     kill_after: float = field(default=1.0, validator=_seconds)

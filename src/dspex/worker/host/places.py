@@ -117,7 +117,7 @@ class Places:
             raise
 
         if turn.worker is None:
-            assert turn.error is not None  # noqa: S101 - told to the type checkers
+            assert turn.error is not None
             raise turn.error
 
         return turn.worker

@@ -83,7 +83,9 @@ class WorkerPool:
     def __repr__(self) -> str:
         places = self._places
         calls = f"{places.running} running, {places.waiting} waiting"
-        return f"<WorkerPool {self.name!r} [{self._phase.value} | workers: {len(places.workers)} of {self.options.workers} | calls: {calls}]>"
+        return (
+            f"<WorkerPool {self.name!r} [{self._phase.value} | workers: {len(places.workers)} of {self.options.workers} | calls: {calls}]>"
+        )
 
     @property
     def ready(self) -> bool:
@@ -112,13 +114,20 @@ class WorkerPool:
             running=places.running,
             waiting=places.waiting,
             calls=places.taken,
-            started=self._started,
+            started=self._started + sum(worker.ready_at is not None for worker in places.workers),
             deaths=self._deaths,
         )
 
     # --- calls ---------------------------------------------------------------------------------------------------------------
 
-    async def prepare(self, *, program_id: str, key: str, definition: Mapping[str, Any], timeout: float | None = None) -> ProgramShape:
+    async def prepare(
+        self,
+        *,
+        program_id: str,
+        key: str,
+        definition: Mapping[str, Any],
+        timeout: float | None = None,
+    ) -> ProgramShape:
         """
         Builds a program in a worker without running it, and says what it is.
 
@@ -159,7 +168,7 @@ class WorkerPool:
         with anyio.CancelScope(deadline=anyio.current_time() + call.timeout):
             return await self._call(call, progress)
 
-        error = CallTimeout(what=f"Program {call.program_id!r}", seconds=call.timeout)
+        error: DspexError = CallTimeout(what=f"Program {call.program_id!r}", seconds=call.timeout)
         error.applied = None if progress.begun else False
         raise error
 
@@ -204,8 +213,8 @@ class WorkerPool:
         if self._failure is not None and all(seat.failing for seat in self._seats):
             raise copy(self._failure) from self._failure.__cause__
 
-    def _closed(self, *, applied: bool | None) -> BridgeClosed:
-        error = BridgeClosed(f"of pool {self.name!r}", status=self._phase.value)
+    def _closed(self, *, applied: bool | None) -> DspexError:
+        error: DspexError = BridgeClosed(f"of pool {self.name!r}", status=self._phase.value)
         error.applied = applied
         return error
 
@@ -218,6 +227,9 @@ class WorkerPool:
     async def run(self) -> None:
         """Keeps the workers running until it is cancelled, or `dismiss` has ended them."""
         try:
+            with anyio.move_on_after(_WARM_UP_DELAY):
+                await self._wanted.wait()
+
             async with anyio.create_task_group() as tasks:
                 for seat in self._seats:
                     tasks.start_soon(self._keep, seat)
@@ -227,11 +239,9 @@ class WorkerPool:
             self._tell()
 
     async def _keep(self, seat: _Seat) -> None:
-        with anyio.move_on_after(_WARM_UP_DELAY):
-            await self._wanted.wait()
-
         while self._phase in {Phase.OPEN, Phase.DRAINING}:
-            await anyio.sleep(await self._one_life(seat))
+            pause = await self._one_life(seat)
+            await anyio.sleep(pause)
 
     async def _one_life(self, seat: _Seat) -> float:
         """Starts a worker, sees it through to its end, and says how many seconds later the next one is due."""
@@ -269,11 +279,13 @@ class WorkerPool:
 
     # --- its end -------------------------------------------------------------------------------------------------------------
 
-    async def drain(self) -> None:
-        """Refuses newcomers, and returns once every call that was made before has ended."""
+    def refuse_newcomers(self) -> None:
+        """Takes no calls from now on. Those that run or wait go on."""
         if self._phase is Phase.OPEN:
             self._phase = Phase.DRAINING
 
+    async def drain(self) -> None:
+        """Returns once every call has ended."""
         while self._places.running or self._places.waiting:
             await self._news.wait()
 

@@ -1,6 +1,4 @@
-"""
-What a pool needs to know of a call, and what the owner of the variables offers it: the only words the two floors share.
-"""
+"""What a pool needs to know of a call, and what the owner of the variables offers it: the only words the two floors share."""
 
 from __future__ import annotations
 
@@ -66,13 +64,13 @@ class WorkerCall:
     program_id: str
     key: str
     definition: Mapping[str, Any]
-    inputs: Mapping[str, Any] = field(factory=dict)
+    inputs: Mapping[str, Any] = field(factory=dict[str, Any])
     port: Port | None = None
     kind: Literal["sync", "async"] = "sync"
     timeout: float | None = None
     chain: tuple[str, ...] = ()
     wait: bool = True
-    meta: Mapping[str, Any] = field(factory=dict)
+    meta: Mapping[str, Any] = field(factory=dict[str, Any])
 
 
 @frozen(kw_only=True)

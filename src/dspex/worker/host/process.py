@@ -107,7 +107,7 @@ class WorkerProcess:
         if self._pidfd is not None:
             await anyio.wait_readable(self._pidfd)
         else:
-            while self._popen.poll() is None:
+            while self._popen.poll() is None:  # noqa: ASYNC110 - nobody else tells
                 await anyio.sleep(_POLL_SECONDS)
 
         self.reap()

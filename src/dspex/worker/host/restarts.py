@@ -11,7 +11,7 @@ import enum
 import random
 from typing import Final
 
-from attrs import define, field
+from attrs import define
 
 INITIAL_DELAY: Final = 0.1
 DELAY_FACTOR: Final = 2.0
@@ -41,11 +41,15 @@ class Ending(enum.Enum):
 FREE: Final[dict[Ending, int | None]] = {Ending.RETIRED: None, Ending.KILLED: None, Ending.DIED: 3, Ending.NEVER_STARTED: 0}
 
 
+# Seeding a generator takes longer than everything else about opening a pool.
+_RANDOM: Final = random.Random()  # noqa: S311 - jitter
+
+
 @define
 class Restarts:
     """The record of one place in a pool: how many workers in a row ended badly in it."""
 
-    random: random.Random = field(factory=random.Random)
+    random: random.Random = _RANDOM
     strikes: int = 0
 
     def delay_after(self, ending: Ending, *, lived: float) -> float:

@@ -7,6 +7,7 @@ It ends exactly once, whatever the cause; everyone who was in it is told how, an
 from __future__ import annotations
 
 import enum
+import logging
 import socket
 import sys
 from collections.abc import Callable
@@ -16,8 +17,7 @@ import anyio
 
 from ..._exceptions import DspexError, RemoteProtocolError, StartFailed
 from ..._version import __version__
-from ...wire import PROTOCOL, Call, Close, Drain, Hello, Log, codec
-from ...wire import Channel as ChannelMessage
+from ...wire import PROTOCOL, Call, Channel as ChannelMessage, Close, Drain, Hello, Log, codec
 from .channel import Channel, Ended
 from .conversation import LoopChannel, LoopTalk, ThreadChannel, ThreadTalk
 from .journal import relay
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .port import Port
 
 C = TypeVar("C", bound=Channel)
+
+_logger = logging.getLogger("dspex.worker")
 
 # Seconds. A worker says hello after some 20 ms; one that hasn't by then runs something that isn't a worker.
 START_TIMEOUT: Final = 30.0
@@ -50,6 +52,7 @@ class Standing(enum.Enum):
     STARTING = "starting"
     READY = "ready"
     RETIRING = "retiring"
+    LEAVING = "leaving"
     GONE = "gone"
 
 
@@ -58,7 +61,7 @@ class Worker:
     A worker process and what is known of it.
 
     Attributes:
-        standing: only a ready one is given calls; a retiring one ends with its last.
+        standing: only a ready one is given calls; a retiring one leaves after its last.
         running: calls that hold a place in it, now.
         taken: calls it was given, ever.
         known: the keys of the programs it has confirmed to have built.
@@ -169,14 +172,19 @@ class Worker:
 
                 self.control.flush()
         except RemoteProtocolError as error:
-            self._problem = str(error)
-            self._said_goodbye(error.problem)
+            self._condemn(error)
         except Ended:
             pass
 
         # Without its control connection a worker can't be used, and would not know when to end.
-        if self._ending is not Ending.RETIRED:
+        if self.standing is not Standing.LEAVING:
             self.process.kill()
+
+    def _condemn(self, error: RemoteProtocolError) -> None:
+        # What it said before it had read our goodbye is no offence.
+        if self.standing not in {Standing.LEAVING, Standing.GONE}:
+            self._problem = str(error)
+            _logger.warning("Worker %d is killed for what came on its control connection: %s", self.process.pid, error)
 
     def _hear(self, message: object) -> None:
         if isinstance(message, Hello):
@@ -190,15 +198,11 @@ class Worker:
         elif isinstance(message, Close):
             self._problem = self._problem or message.reason
 
-    def _said_goodbye(self, reason: str) -> None:
-        self.control.connection.send(0, Close("protocol", reason))
-        self.control.flush()
-
     # --- its end, asked for --------------------------------------------------------------------------------------------------
 
     def retire(self) -> None:
         """Gives it no more calls and lets it end after its last."""
-        if self.standing is not Standing.GONE:
+        if self.standing is Standing.READY:
             self._ending = Ending.RETIRED
             self._stop_giving()
 
@@ -213,22 +217,27 @@ class Worker:
             self._spawn(self.close)
 
     async def close(self) -> None:
-        """Asks it to leave, politely, then by SIGTERM, then without asking."""
-        self._ending = Ending.RETIRED
-        if self.standing is Standing.READY:
-            self.standing = Standing.RETIRING
+        """Asks it to leave, politely, then by SIGTERM, then without asking. One that isn't ready yet isn't asked."""
+        if self.standing in {Standing.READY, Standing.RETIRING}:
+            self.standing = Standing.LEAVING
+            self._ending = Ending.RETIRED
+            self._say_goodbye()
+            await self._wait_for_end()
+            self.process.terminate()
 
-        if not self.control.broken and self.ready_at is not None:
-            self.control.connection.send(0, Close("", "no longer needed"))
-            self.control.flush()
-            with anyio.move_on_after(CLOSE_GRACE):
-                await self.ended.wait()
-
-        self.process.terminate()
-        with anyio.move_on_after(CLOSE_GRACE if self.ready_at is not None else 0):
-            await self.ended.wait()
+        if self.standing is not Standing.STARTING:
+            await self._wait_for_end()
 
         self.process.kill()
+
+    async def _wait_for_end(self) -> None:
+        with anyio.move_on_after(CLOSE_GRACE):
+            await self.ended.wait()
+
+    def _say_goodbye(self) -> None:
+        if self.control.usable:
+            self.control.connection.send(0, Close("", "no longer needed"))
+            self.control.flush()
 
     def cut(self) -> None:
         """Asks every program that runs in it to end."""
@@ -238,7 +247,7 @@ class Worker:
     def kill(self, ending: Ending = Ending.KILLED) -> None:
         """Ends it now. Calls in it fail with `WorkerDied`."""
         if self.standing is not Standing.GONE:
-            self.standing = Standing.RETIRING
+            self.standing = Standing.LEAVING
             self._ending = ending
             self.process.kill()
 
@@ -263,6 +272,9 @@ class Worker:
             NotTaken: the worker is gone and has not seen the call.
 
         """
+        if self.standing in {Standing.LEAVING, Standing.GONE}:
+            raise NotTaken
+
         channel: ThreadChannel | LoopChannel = self._thread_channel() if kind == "sync" else self._loop_channel()
         try:
             talk = channel.begin(call, port)
@@ -296,17 +308,19 @@ class Worker:
             channel.close()
 
     def _thread_channel(self) -> ThreadChannel:
+        channel = self._quiet_channel() or self._open(ThreadChannel, "thread")
+        self._busy.add(channel)
+        return channel
+
+    def _quiet_channel(self) -> ThreadChannel | None:
         while self._idle:
             channel = self._idle.pop()
             if channel.is_quiet():
-                break
+                return channel
 
             channel.close()
-        else:
-            channel = self._open(ThreadChannel, "thread")
 
-        self._busy.add(channel)
-        return channel
+        return None
 
     def _loop_channel(self) -> LoopChannel:
         if self._loop is None or self._loop.broken:

@@ -420,3 +420,115 @@ def kind_of(value):
 
 def waits_for_an_answer(ctx):
     return ctx.get("never answered")
+
+
+def updates(name, ctx):
+    return ctx.update(name, lambda value: value * 2)
+
+
+def sets_unencodable(ctx):
+    ctx.set("x", {"rows": [1, object()]})
+
+
+def terminates_a_fork():
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(writing, b"!")
+        while True:
+            signal.pause()
+    os.read(reading, 1)
+    os.kill(pid, signal.SIGTERM)
+    return os.WTERMSIG(os.waitpid(pid, 0)[1])
+
+
+async def async_current_context():
+    return current_context()
+
+
+async def async_current_context_later(ctx):
+    await ctx.get("x")
+    return current_context()
+
+
+def catches_cancel_and_returns(ctx):
+    try:
+        while True:
+            ctx.get("x")
+    except RuntimeError:
+        return "returned anyway"
+
+
+async def ignores_cancel():
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        return "returned anyway"
+
+
+async def cancels_itself():
+    raise asyncio.CancelledError
+
+
+async def leaves_a_task(ctx):
+    async def later():
+        await asyncio.sleep(0)
+        try:
+            kept.append(await ctx.get("x"))
+        except Exception as error:
+            kept.append([type(error).__name__, str(error)])
+
+    kept[:] = [asyncio.ensure_future(later())]
+    return "left"
+
+
+async def task_left_behind():
+    await kept[0]
+    return kept[1]
+
+
+def starts_two_generations(ctx):
+    """A child that has a child of its own, both tell their ids."""
+    code = "import subprocess, os, time; p = subprocess.Popen(['sleep', '1000']); print(os.getpid(), p.pid, flush=True); time.sleep(1000)"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    return list(map(int, child.stdout.readline().split()))
+
+
+def forks_and_stays():
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            signal.pause()
+    return pid
+
+
+def _told(path, error):
+    with open(path + ".new", "w") as file:
+        file.write(type(error).__name__)
+    os.rename(path + ".new", path)
+
+
+def tells_a_file_how_it_ended(path, ctx):
+    try:
+        while True:
+            ctx.get("x")
+    except BaseException as error:
+        _told(path, error)
+        raise
+
+
+async def async_tells_a_file_how_it_ended(path, ctx):
+    try:
+        await ctx.get("x")
+    except BaseException as error:
+        _told(path, error)
+        raise
+
+
+def waits_for_file(path):
+    for _ in range(2000):
+        if os.path.exists(path):
+            with open(path) as file:
+                return file.read()
+        time.sleep(0.005)
+    return None

@@ -1,0 +1,230 @@
+"""
+Bugs planted in the real switch, each as a patch of the library for the time of a run.
+
+They are those of the toy, where dspex has the place for them, and some of its own. A scenario that finds none of them proves little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from inspect import isawaitable
+from typing import Any
+from unittest.mock import patch
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from dspex.context import _switch as switch_module
+from dspex.context._entry import BUDGET, Entry
+from dspex.context._handle import Context
+from dspex.context._switch import ACTIONS, NEXT, REVOCABLE, Revoked, Step, Switch
+from dspex.state.bridged import AsyncBridgedState, BridgedState
+
+from .failpoints import Injected
+
+
+def _action(step: Step, action: Callable[[Switch], Any]) -> AbstractContextManager[Any]:
+    return patch.dict(ACTIONS, {step: action})
+
+
+def early_swap() -> AbstractContextManager[Any]:
+    """The new backend serves while it is still being filled."""
+
+    async def stage(switch: Any) -> None:
+        move, entry = switch._move, switch._ground.variables
+        move._table = switch._old.table
+        switch._ground.install(BridgedState.adopt(move.store, move._lease, move._table))
+        entry.gate = BUDGET
+        await move.stage(switch._old, None)
+        entry.gate = 0
+
+    return _action(Step.STAGE, stage)
+
+
+def writes_not_held() -> AbstractContextManager[Any]:
+    """The gate stays open while the old backend is being copied."""
+
+    async def stage(switch: Any) -> None:
+        entry = switch._ground.variables
+        entry.gate = BUDGET
+        await switch._move.stage(switch._old, None)
+        entry.gate = 0
+
+    return _action(Step.STAGE, stage)
+
+
+def reads_bypass() -> AbstractContextManager[Any]:
+    """Reads don't wait for their turn."""
+    original = Entry.enqueue
+
+    async def enqueue(entry: Entry, name: str, *args: Any) -> Any:
+        if name in ("get", "info", "get_many"):
+            result = getattr(entry.backend, name)(*args)
+            return await result if isawaitable(result) else result
+
+        return await original(entry, name, *args)
+
+    return patch.object(Entry, "enqueue", enqueue)
+
+
+def backend_chosen_early() -> AbstractContextManager[Any]:
+    """A queued operation keeps the backend that served when it was queued."""
+    original = Entry.enqueue
+
+    async def enqueue(entry: Entry, name: str, *args: Any) -> Any:
+        if name == "run":
+            return await original(entry, name, *args)
+
+        backend = entry.backend
+
+        async def chosen(_: Any, *args: Any) -> Any:
+            result = getattr(backend, name)(*args)
+            return await result if isawaitable(result) else result
+
+        return await original(entry, "run", chosen, *args)
+
+    return patch.object(Entry, "enqueue", enqueue)
+
+
+def no_rollback() -> AbstractContextManager[Any]:
+    """A failed switch just stops."""
+    return patch.dict(NEXT, {(step, False): Step.KEPT for step in (Step.OPEN, Step.STAGE, Step.VERIFY, Step.COMMIT)})
+
+
+async def _run_in_one_scope(switch: Any, request: Any, deadline: float = math.inf) -> None:
+    """`Switch.run` without the shields: everything happens in the scope that a cancelled caller cancels."""
+    with anyio.CancelScope(deadline=deadline) as scope:
+        request.scope = scope
+        try:
+            while switch.step not in switch_module.FINAL:
+                await switch._do()
+        except BaseException:
+            if switch.step in REVOCABLE:
+                switch._fail(Revoked())
+                await switch._do()
+
+            raise
+
+    request.scope = None
+    if scope.cancelled_caught and switch.step is not Step.SWITCHED:
+        raise Revoked
+
+    if switch.step is Step.KEPT:
+        raise switch._told()
+
+
+
+@contextmanager
+def unshielded_rollback() -> Iterator[None]:
+    """A cancellation cuts the roll back short."""
+    with ExitStack() as patches:
+        patches.enter_context(patch.object(Switch, "run", _run_in_one_scope))
+        patches.enter_context(patch("dspex.state._moving.CancelScope", _open_scope))
+        yield
+
+
+def _open_scope(**_: Any) -> anyio.CancelScope:
+    return anyio.CancelScope()
+
+
+def unshielded_cleanup() -> AbstractContextManager[Any]:
+    """A cancellation after the commit leaves the old backend open."""
+    return patch.object(Switch, "run", _run_in_one_scope)
+
+
+def lost_queued_calls() -> AbstractContextManager[Any]:
+    """Whoever waited for a switch that failed is forgotten."""
+    original = Context._switch
+
+    async def switch(context: Any, request: Any, *args: Any) -> None:
+        try:
+            await original(context, request, *args)
+        except Exception:
+            mailbox = context.variables.mailbox
+            while mailbox.receive_nowait() is not None:
+                pass
+
+            for left in [other for other in mailbox.ledger if other is not request]:
+                del mailbox.ledger[left]
+
+            raise
+
+    return patch.object(Context, "_switch", switch)
+
+
+def version_reset() -> AbstractContextManager[Any]:
+    """What moved begins at version 0."""
+    original = Context.install_switched
+
+    def install(context: Any, backend: Any, report: Any) -> None:
+        for cell in {id(cell): cell for cell in backend.cells.values()}.values():
+            cell.version = 0
+
+        original(context, backend, report)
+
+    return patch.object(Context, "install_switched", install)
+
+
+def double_apply() -> AbstractContextManager[Any]:
+    """A write whose reply was lost is sent again, as a new one."""
+    original = AsyncBridgedState._apply
+
+    async def apply(backend: Any, plan: Any) -> None:
+        try:
+            await original(backend, plan)
+        except Injected:
+            ops = [op._replace(if_version=None) for op in _ops(plan, backend.table)]
+            await backend.store.apply(backend.lease, None, ops)
+            backend._doubted = ()
+
+    return patch.object(AsyncBridgedState, "_apply", apply)
+
+
+def _ops(plan: Any, table: Any) -> Any:
+    from dspex.state.bridged import ops_of
+
+    return ops_of(plan, table)
+
+
+def old_closed_first() -> AbstractContextManager[Any]:
+    """The old backend is cleaned up before the new one is committed."""
+
+    async def commit(switch: Any) -> None:
+        closing = switch._old.close(drop=True)
+        if closing is not None:
+            await closing
+
+        await Switch._commit(switch)
+
+    return _action(Step.COMMIT, commit)
+
+
+@contextmanager
+def torn_commit() -> Iterator[None]:
+    """Something is awaited between publishing and installing, where a cancellation still turns the switch back."""
+
+    async def verify(switch: Any) -> None:
+        move = switch._move
+        await move.verify()
+        switch.published = move.commit_nowait() if move.nowait else await move.commit()
+        await checkpoint()
+
+    async def commit(switch: Any) -> None:
+        report = switch_module.SwitchReport(0.0, 0, 0)
+        switch._ground.install_switched(switch.published, report)
+
+    with patch.dict(ACTIONS, {Step.VERIFY: verify, Step.COMMIT: commit}):
+        yield
+
+
+def gate_opened_early() -> AbstractContextManager[Any]:
+    """The gate opens although requests are still queued: what comes now overtakes them."""
+
+    def open_gate(entry: Any) -> None:
+        if entry.gate == 0 and entry.status == "running" and entry.synchronous:
+            entry.gate = BUDGET
+            entry._budgeted += BUDGET
+
+    return patch.object(Entry, "open_gate", open_gate)
