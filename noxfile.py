@@ -3,7 +3,7 @@ The project's chores. Plain `nox` is what every change has to pass: style, types
 
 nox -s tests        the tests on 3.11, 3.12 and 3.13, as far as they are installed
 nox -s bench        what things cost, as ratios in one run, into bench/results.json (`-- --quick` for a smoke run)
-nox -s explore      the tests in random orders, with many more random examples
+nox -s explore      the tests in random orders, with many more random examples and schedules
 nox -s coverage     the tests with branch coverage
 """
 
@@ -73,7 +73,8 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def explore(session: nox.Session) -> None:
-    """The tests three times over, each in another random order, with many random examples."""
+    """The tests three times over, each in another random order, with many random examples and schedules."""
     _install(session)
+    many = {"HYPOTHESIS_PROFILE": "explore", "DSPEX_EXPLORE": "5000"}
     for _ in range(3):
-        session.run("pytest", "--shuffle=new", "--timeout=600", *session.posargs, env={"HYPOTHESIS_PROFILE": "explore"})
+        session.run("pytest", "--shuffle=new", "--timeout=900", *session.posargs, env=many)

@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke run: fewer rounds, smaller states; its figures mean little")
     parser.add_argument("--large", action="store_true", help="add the switch of a million variables")
-    parser.add_argument("--only", metavar="WORD", default="", help="only the themes whose name has WORD in it; results.json is left alone")
+    parser.add_argument("--only", metavar="WORD", default="", help="only the themes whose name has WORD in it; nothing is written")
+    parser.add_argument("--output", metavar="FILE", type=Path, default=RESULTS, help="where to write the results, as JSON (%(default)s)")
     chosen = parser.parse_args(arguments)
     options = Options(rounds=3, scale=0.02) if chosen.quick else Options(large=chosen.large)
 
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     show(rows)
     if not chosen.only:
-        write(rows, quick=chosen.quick)
+        write(rows, chosen.output, quick=chosen.quick)
 
     return 0
 
@@ -94,10 +95,10 @@ def show(rows: Sequence[Row]) -> None:
             print(f"{row.work}: {row.note}")
 
 
-def write(rows: Sequence[Row], *, quick: bool) -> None:
-    """Write results.json."""
+def write(rows: Sequence[Row], output: Path, *, quick: bool) -> None:
+    """Write the results."""
     machine = {"python": platform.python_version(), "machine": platform.platform()}
-    RESULTS.write_text(json.dumps({**machine, "quick": quick, "rows": [row.record() for row in rows]}, indent=2) + "\n")
+    output.write_text(json.dumps({**machine, "quick": quick, "rows": [row.record() for row in rows]}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

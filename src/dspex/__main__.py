@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from pathlib import Path
 
 from ._version import __version__
+
+TREE = Path(__file__).parents[2]
+"""Where the source tree would be, if this package runs from one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     # The bench belongs to the source tree and isn't installed: it is offered where it is.
-    if find_spec("bench") is not None and find_spec("bench.__main__") is not None:
+    if Path(TREE, "bench", "__main__.py").exists():
         bench = commands.add_parser("bench", help="what things cost, as ratios in one run")
         bench.add_argument("--quick", action="store_true", help="a smoke run: fewer rounds, smaller states")
         bench.set_defaults(run=_bench)
@@ -59,6 +62,7 @@ def _demo(chosen: argparse.Namespace) -> int:
 def _bench(chosen: argparse.Namespace) -> int:
     from importlib import import_module
 
+    sys.path.insert(0, str(TREE))
     code: int = import_module("bench.__main__").main(["--quick"] if chosen.quick else [])
     return code
 

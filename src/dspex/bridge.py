@@ -152,9 +152,17 @@ class Bridge:
         await self._serve(task_status)
 
     def open_nowait(self, group: TaskGroup) -> None:
-        """Opens the bridge in this very step, to run as a task of *group* until `stop` is called or *group* is cancelled."""
+        """
+        Opens the bridge in this very step, to run as a task of *group* until `stop` is called.
+
+        The task is shielded: it is for an owner that always stops it, and whose other tasks may use it until then.
+        """
         self._begin()
-        group.start_soon(self._serve, anyio.TASK_STATUS_IGNORED)
+        group.start_soon(self._serve_shielded, name=f"dspex {self.name}")
+
+    async def _serve_shielded(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._serve(anyio.TASK_STATUS_IGNORED)
 
     async def _serve(self, task_status: TaskStatus[None]) -> None:
         try:
@@ -228,7 +236,7 @@ class Bridge:
         self._group = group
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         group, self._group = self._group, None
         assert group is not None
         self._begin_stop()
@@ -241,8 +249,6 @@ class Bridge:
         await group.__aexit__(None, None, None)
         if error is None and self._failure is not None:
             raise self._failure
-
-        return False
 
     async def start(self) -> Self:
         """Opens the bridge in a task of its own, so that any task may stop it. Returns the bridge."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 import uuid
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dspex.wire import Tagged
 from hypothesis import strategies as st
+
+from dspex.wire import Tagged
 
 NAN = float("nan")
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -21,7 +22,9 @@ EVERY_KIND: dict[str, Any] = {
     "false": False,
     "zero": 0,
     "one, not True": 1,
-    "ints around each size": [sign * (1 << bits) + off for bits in (5, 7, 8, 15, 16, 31, 32, 63, 64) for sign in (1, -1) for off in (-1, 0, 1)],
+    "ints around each size": [
+        sign * (1 << bits) + off for bits in (5, 7, 8, 15, 16, 31, 32, 63, 64) for sign in (1, -1) for off in (-1, 0, 1)
+    ],
     "a big int": 10**1000,
     "a big negative int": -(10**1000),
     "float": 0.1,
@@ -43,14 +46,24 @@ EVERY_KIND: dict[str, Any] = {
     "tuple": (1, (2, [3]), ()),
     "dict": {"b": 1, "a": {"c": []}},
     "dicts around each size": [dict.fromkeys(range(size)) for size in (0, 15, 16, 65_536)],
-    "a dict with keys of many kinds": {1: 1, "1": 2, b"1": 3, None: 4, 1.5: 5, (1, 2): 6, date(2020, 1, 1): 7, frozenset({1}): 8, 1 << 70: 9},
+    "a dict with keys of many kinds": {
+        1: 1,
+        "1": 2,
+        b"1": 3,
+        None: 4,
+        1.5: 5,
+        (1, 2): 6,
+        date(2020, 1, 1): 7,
+        frozenset({1}): 8,
+        1 << 70: 9,
+    },
     "a dict keyed by a bool": {True: "yes", False: "no"},
     "set": {1, "a", (2, 3), b"x"},
     "nested sets": {frozenset({frozenset(), frozenset({1})}), 2},
     "frozenset": frozenset("abc"),
     "complex": complex(-0.0, NAN),
     "naive datetime": datetime(2026, 11, 1, 1, 30, 0, 123_456),
-    "utc datetime": datetime(2026, 11, 1, tzinfo=timezone.utc),
+    "utc datetime": datetime(2026, 11, 1, tzinfo=UTC),
     "the later of two equal times": datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=1),
     "a datetime with a fixed offset": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=-5, microseconds=-1))),
     "a datetime with a named offset": datetime(9999, 12, 31, tzinfo=timezone(timedelta(hours=5), "FIVE")),
@@ -110,7 +123,7 @@ def _told(member: Any) -> str:
 
 
 offsets = st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(timezone)
-zones = st.none() | st.just(timezone.utc) | offsets | st.sampled_from([BERLIN, ZoneInfo("UTC"), ZoneInfo("America/New_York")])
+zones = st.none() | st.just(UTC) | offsets | st.sampled_from([BERLIN, ZoneInfo("UTC"), ZoneInfo("America/New_York")])
 texts = st.text(st.characters(), max_size=20)
 keys = st.booleans() | st.integers(-(1 << 63), (1 << 63) - 1) | texts | st.binary(max_size=20)
 hashable = (

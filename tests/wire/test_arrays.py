@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from dspex.wire import Limits, Malformed, Tagged, Unencodable, decode, encode
 
 ARRAYS: dict[str, Any] = {

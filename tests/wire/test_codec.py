@@ -7,9 +7,10 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
-from dspex.wire import Malformed, Tagged, Unencodable, _msgspec, codec, decode, encode
 from hypothesis import given
 from wire.samples import EVERY_KIND, same, values
+
+from dspex.wire import Malformed, Tagged, Unencodable, _msgspec, codec, decode, encode
 
 
 def _pure(value: Any) -> bytes:
@@ -71,13 +72,21 @@ class Zone(tzinfo):
 
 
 REFUSED: list[tuple[Any, str, str]] = [
-    (object(), "", "A value of type object can't be encoded: this type has no encoded form; use plain data, a dataclass, an attrs class or a pydantic model"),
+    (
+        object(),
+        "",
+        "A value of type object can't be encoded: this type has no encoded form; use plain data, a dataclass, an attrs class or a pydantic model",
+    ),
     (
         {"rows": [1, Text("x")]},
         "['rows'][1]",
         "A value of type test_codec.Text at ['rows'][1] can't be encoded: it is a subclass of str, and would come back as another type; convert it to str",
     ),
-    ((1, {2: bytearray()}), "[1][2]", "A value of type bytearray at [1][2] can't be encoded: it can be changed under its reader's feet; convert it to bytes"),
+    (
+        (1, {2: bytearray()}),
+        "[1][2]",
+        "A value of type bytearray at [1][2] can't be encoded: it can be changed under its reader's feet; convert it to bytes",
+    ),
     ({(1, Text("k")): 1}, "<key (1, 'k')>[1]", ""),
     ({frozenset({Text("m")})}, "{...}{...}", ""),
     (Tagged("record", "app:Point", {"x": [open]}), ".x[0]", ""),

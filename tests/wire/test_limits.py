@@ -9,9 +9,10 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from dspex.wire import LimitExceeded, Limits, Malformed, _msgspec, codec, decode, encode, limits
 from hypothesis import example, given, strategies as st
 from wire.samples import EVERY_KIND, keys, plain_values, same
+
+from dspex.wire import LimitExceeded, Limits, Malformed, _msgspec, codec, decode, encode, limits
 
 LIMITS = Limits()
 READERS = {"pure": codec._plain_reader(None), "msgspec": _msgspec.reader(None)}

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import attrs
 import pydantic
 import pytest
+
 from dspex.wire import Limits, Malformed, Tagged, Unencodable, decode, encode, records
 
 

@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+
 from dspex._exceptions import LocalProtocolError, RemoteProtocolError
 from dspex.wire import (
     Call,

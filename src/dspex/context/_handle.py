@@ -8,7 +8,7 @@ part's own file.
 from __future__ import annotations
 
 import itertools
-import secrets
+import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from ._port import ContextPort
 from ._programs import Programs
 from ._seed_names import SeedNames
 from ._status import SERVING, BackendInfo, BackendKind, CloseReason, ContextStatistics, Status, SwitchReport
-from ._switch import Progress, Switch
+from ._switch import Progress, Revoked, Switch
 from ._variables import Variables
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ class Context(SeedNames):
         "calls",
         "close_reason",
         "id",
+        "left_garbage",
         "name",
         "resumed",
         "ttl",
@@ -124,10 +125,11 @@ class Context(SeedNames):
     ) -> None:
         _check_options(name=name, session_id=session_id, ttl=ttl, mailbox_size=mailbox_size, existing_state=existing_state, bridge=bridge)
         self._spec: BackendSpec = backend_from(backend)
-        self.id: str = session_id or f"ctx_{next(_numbers)}_{secrets.token_hex(4)}"
+        self.id: str = session_id or f"ctx_{next(_numbers)}_{os.urandom(4).hex()}"
         self.name = name
         self.ttl = ttl
         self.resumed = False
+        self.left_garbage = False
         self.variables = Variables(self.id, mailbox_size=mailbox_size, max_container=max_container)
         self.variables.ttl = ttl or 0.0
         self._given_id = session_id is not None
@@ -310,6 +312,9 @@ class Context(SeedNames):
         entry.status = Status.SWITCHING if entry.status is Status.RUNNING else entry.status
         try:
             await Switch(self, on_progress).run(request, deadline)
+        except Revoked:
+            # Its caller has gone, and it was turned back. There is nobody to tell.
+            return
         finally:
             if entry.status is Status.SWITCHING:
                 entry.status = Status.RUNNING

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 
 from .._exceptions import BackendInitError, DspexError, SessionNotFound
 from ..abc import SyncStateBackend
@@ -45,7 +45,7 @@ async def _nothing(request: Request) -> None:
 class Life:
     """From entering the block to leaving it."""
 
-    __slots__ = ("_body", "_bridge", "_bridge_task", "_closed", "_closing", "_context", "_group", "_owner", "_owner_scope")
+    __slots__ = ("_body", "_bridge", "_closed", "_closing", "_context", "_group", "_owner", "_owner_scope")
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -54,7 +54,6 @@ class Life:
         self._owner: anyio.TaskHandle[None] | None = None
         self._owner_scope: anyio.CancelScope | None = None
         self._bridge: Bridge | None = None
-        self._bridge_task: anyio.TaskHandle[None] | None = None
         self._closing = False
         self._closed: anyio.Event | None = None
 
@@ -177,27 +176,20 @@ class Life:
     # --- a private bridge --------------------------------------------------------------------------------------------------------
 
     async def open_private_bridge(self) -> Bridge:
-        """A bridge of this context's own, in a task of this group."""
+        """A bridge of this context's own, in a task of this group. It waits for no worker."""
         if self._bridge is None:
             from ..bridge import Bridge
 
-            bridge = Bridge(name=f"bridge of {self._context.id}")
-            self._bridge_task = await self._group.start(self._hold_bridge, bridge, return_handle=True)
-            self._bridge = bridge
+            self._bridge = Bridge(name=f"bridge of {self._context.id}")
+            self._bridge.open_nowait(self._group)
 
         return self._bridge
 
-    async def _hold_bridge(self, bridge: Bridge, *, task_status: TaskStatus[None]) -> None:
-        with anyio.CancelScope(shield=True):
-            await bridge.serve(task_status=task_status)
-
     async def close_private_bridge(self) -> None:
-        """Closes it, if there is one, and waits until its task has gone."""
-        bridge, task = self._bridge, self._bridge_task
-        self._bridge = self._bridge_task = None
-        if bridge is not None and task is not None:
+        """Closes it, if there is one, and waits until nothing of it is left."""
+        bridge, self._bridge = self._bridge, None
+        if bridge is not None:
             await bridge.stop()
-            await task.wait()
 
     # --- closing -----------------------------------------------------------------------------------------------------------------
 

@@ -90,6 +90,9 @@ class Ground(Protocol):
 
     def install_switched(self, backend: Any, report: SwitchReport) -> None: ...
 
+    # Whether an attempt could not clean up after itself; the next one does it first.
+    left_garbage: bool
+
 
 class Switch:
     """One attempt."""
@@ -153,6 +156,7 @@ class Switch:
     def _fail(self, error: BaseException) -> None:
         if self.step in (Step.CLEAN_UP, Step.ROLL_BACK):
             log.warning("context %r: the step %r of its switch failed: %r", self._ground.id, self.step.value, error, exc_info=error)
+            self._ground.left_garbage = self.step is Step.ROLL_BACK
         else:
             self.failed_at, self.error = self.step, error
 
@@ -177,8 +181,12 @@ class Switch:
 
     async def _open(self) -> None:
         bridge = await self._ground.open_bridge()
-        self._move = Move(bridge.store, self._ground.id, ttl=self._ground.ttl, holder=self._ground.id, context=self._ground.name or "")
+        ground = self._ground
+        self._move = Move(
+            bridge.store, ground.id, ttl=ground.ttl, holder=ground.id, context=ground.name or "", garbage=ground.left_garbage
+        )
         await self._move.open()
+        ground.left_garbage = False
 
     async def _stage(self) -> None:
         assert self._move is not None

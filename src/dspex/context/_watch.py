@@ -200,6 +200,9 @@ class Watch:
         if seen == (latest.id, latest.version):
             return None
 
+        if seen is not None and seen[0] == latest.id:
+            skipped = latest.version - seen[1] - 1
+
         self._seen[name] = (latest.id, latest.version)
         return Change(
             kind=kind,

@@ -1,7 +1,8 @@
 """
 The move of a whole state into a session store, step by step; the switch of a context drives it.
 
-Until the commit everything lies in a staging area that nobody sees. Over a store that never waits the commit is a plain step.
+Until the commit everything lies in a staging area that nobody sees. Over a store that never waits the commit is a plain step. Nothing here is
+shielded: whoever drives it shields what must not be cut, under a deadline of its own.
 """
 
 from __future__ import annotations
@@ -9,16 +10,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Literal
 
-from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
 from dspex._exceptions import BackendSwitchError
 from dspex.abc import Lease, SessionStore, Staging, StateBackend, SyncStateBackend
 from dspex.state._encoding import Digest
 from dspex.state._pages import encoded_pages, reading
-from dspex.state._serving import ServedTable
 from dspex.state._table import Table
 from dspex.state.bridged import AsyncBridgedState, BridgedState
+from dspex.state.local import LocalState
 from dspex.state.stores.memory import MemoryStaging, MemoryStore
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Move:
         ttl: seconds after its last use at which the store drops the session; None: never.
         holder: who asks for the lease; the session's own id unless given.
         context: what to call the context in errors; the session's id unless given.
+        garbage: whether a former attempt could not clean up after itself: what it left under this id is dropped first.
 
     Attributes:
         step: what was done last.
@@ -49,13 +50,23 @@ class Move:
 
     """
 
-    def __init__(self, store: SessionStore, session_id: str, *, ttl: float | None = None, holder: str = "", context: str = "") -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        session_id: str,
+        *,
+        ttl: float | None = None,
+        holder: str = "",
+        context: str = "",
+        garbage: bool = False,
+    ) -> None:
         self.store = store
         self.session_id = session_id
         self.step: Step = "new"
         self.nowait = isinstance(store, MemoryStore)
         self.variables = 0
         self._ttl = ttl
+        self._garbage = garbage
         self._holder = holder or session_id
         self._context = context or session_id
         self._table = Table()
@@ -72,11 +83,12 @@ class Move:
 
     async def open(self) -> None:
         """Take the lease on a session that isn't there, and an empty staging area."""
-        # A lease that the store has given and that nobody here knows of could not be given back.
-        with CancelScope(shield=not self.nowait):
-            lease = self._lease = await self.store.open(self.session_id, "create", ttl=self._ttl, holder=self._holder)
-            self._staging = await self.store.stage(lease)
+        if self._garbage:
+            await self.store.drop(await self.store.open(self.session_id, "any", holder=self._holder))
 
+        # Cut here, a lease may be left that nobody here knows of. The same holder takes it over at its next attempt.
+        lease = self._lease = await self.store.open(self.session_id, "create", ttl=self._ttl, holder=self._holder)
+        self._staging = await self.store.stage(lease)
         self.step = "open"
 
     async def stage(self, backend: SyncStateBackend | StateBackend, on_progress: Progress | None = None) -> None:
@@ -85,7 +97,8 @@ class Move:
 
         Raises `NotBridgeable` for all that has no encoded form. *on_progress* gets how many are done, and of how many.
         """
-        if isinstance(backend, ServedTable):
+        # A class derived from ours may hand out other values than its table holds: it is read like any other.
+        if type(backend) is LocalState:
             self._table = backend.table
         else:
             await self._copy(backend)
@@ -136,9 +149,7 @@ class Move:
         if self.nowait:
             return self.commit_nowait()
 
-        with CancelScope(shield=True):
-            await self._staged().commit(self._digest.value())
-
+        await self._staged().commit(self._digest.value())
         self.step = "done"
         return AsyncBridgedState(self.store, table=self._table, lease=self._lease)
 
@@ -149,10 +160,11 @@ class Move:
 
         self.step = "aborted"
         lease, staging = self._lease, self._staging
-        with CancelScope(shield=True):
+        try:
             if staging is not None:
                 await staging.abort()
-
+        finally:
+            # Dropping the session is enough by itself, also when a commit was applied and its reply lost.
             if lease is not None:
                 await self.store.drop(lease)
 
