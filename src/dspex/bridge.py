@@ -266,6 +266,8 @@ class Bridge:
         if self._host is not None:
             self._host.release()
             await self._host.closed.wait()
+            if self._failure is not None:
+                raise self._failure
         else:
             await self._closed.wait()
 

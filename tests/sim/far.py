@@ -139,7 +139,7 @@ class FarStore(SessionStore):
         return await self._points.around("store.read", lambda: self.kept.read(session, ids))
 
     async def scan(self, session: str) -> AsyncIterator[list[Record]]:
-        async for page in self.kept.scan(session):
+        for page in self.kept.scan_nowait(session):
             yield await self._points.around("store.scan", lambda kept=page: _handed(kept), spoiled)  # type: ignore[misc]
 
     async def stage(self, lease: Lease) -> Staging:
@@ -158,7 +158,7 @@ class FlakyStaging(MemoryStaging):
         await _points(self).around("staging.put", lambda: MemoryStaging.put(self, page))
 
     async def scan(self) -> AsyncIterator[list[Record]]:
-        async for page in MemoryStaging.scan(self):
+        for page in self.scan_nowait():
             yield await _points(self).around("staging.scan", lambda kept=page: _handed(kept), spoiled)  # type: ignore[misc]
 
     def commit_nowait(self, digest: bytes) -> int:

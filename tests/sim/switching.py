@@ -18,6 +18,7 @@ from anyio.lowlevel import checkpoint
 from dspex import Context, Var
 from dspex._exceptions import BackendSwitchError, CallTimeout, ContextClosed, ContextCrashed, SessionTaken
 from dspex.context._switch import Switch
+from dspex.worker.host import WorkerPool
 
 from .atyield import Suspensions
 from .claims import complaints, finished
@@ -40,24 +41,12 @@ LOST_LEASE = Fault("store.open", Kind.AFTER)
 REFUSALS = (BackendSwitchError, CallTimeout, ContextClosed, ContextCrashed, SessionTaken)
 
 
-@dataclass(slots=True)
-class NoPool:
-    """In the place of a worker pool: nothing runs."""
-
-    name: str
-    options: Any
-    ready: bool = True
-
-    def open(self) -> None: ...
+class NoPool(WorkerPool):
+    """A worker pool that starts no worker."""
 
     async def run(self) -> None:
+        """Nothing runs in it."""
         await anyio.sleep_forever()
-
-    async def drain(self) -> None:
-        await checkpoint()
-
-    async def dismiss(self) -> None:
-        await checkpoint()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from state.broken_stores import Clocked
 from dspex import BackendSwitchError, NotBridgeable, SessionTaken, Var
 from dspex.abc import Put, Record
 from dspex.state import AsyncBridgedState, BridgedState, LocalState, Move
+from dspex.state._encoding import PIECE, Digest
 from dspex.state.stores.memory import MemoryStaging, MemoryStore
 from dspex.testing._conformance import CutOutcome, cut, every_cut
 from dspex.variables import Definition, same
@@ -57,6 +58,47 @@ async def test_everything_arrives_as_it_was(make, anyio_backend):
     assert (move.step, move.variables) == ("done", 600)
     assert move.bytes > 600 * 50
     assert [record.id async for page in store.scan("s") for record in page][1:] == [one.id for one in before]
+
+
+async def test_large_values_arrive_and_are_verified_piece_by_piece(anyio_backend):
+    local = filled()
+    local.define(Definition.make("blob", "bytes"), bytes(range(256)) * 20_000)
+    store = MemoryStore()
+    move = Move(store, "s")
+    bridged = await moved(move, local)
+    assert move.bytes > 5_000_000
+    bridged.close()
+    again = BridgedState(store)
+    again.open("s")
+    assert again.get("blob") == local.get("blob")
+
+
+def test_a_digest_does_not_depend_on_pages():
+    records = [Record("a", 1, b"h", b"x" * 10), Record("b", 2, b"", b"y" * (3 * PIECE + 5)), Record("c", 3, b"h", b"z")]
+    digests = set()
+    for sizes in ((3,), (1, 2), (2, 1), (1, 1, 1)):
+        digest, start = Digest(), 0
+        for size in sizes:
+            assert len(list(digest.update(records[start : start + size]))) in {0, 4}
+            start += size
+
+        digests.add(digest.value())
+
+    assert len(digests) == 1
+    other = Digest()
+    list(other.update([records[0], records[1]._replace(data=b"y" * (3 * PIECE + 4) + b"?"), records[2]]))
+    assert other.value() not in digests
+
+
+async def test_what_a_failed_clean_up_left_is_dropped_by_the_next_attempt(anyio_backend):
+    store = AwaitedStore()
+    former = Move(store, "s", holder="ctx")
+    await moved(former, filled())
+    with pytest.raises(SessionTaken):
+        await Move(store, "s", holder="ctx").open()
+
+    bridged = await moved(Move(store, "s", holder="ctx", garbage=True), filled())
+    assert len(bridged.table) == 3
 
 
 async def test_the_cells_are_shared_so_that_reads_stay_what_they_were(anyio_backend):

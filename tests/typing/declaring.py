@@ -2,7 +2,7 @@
 # Every line marked `# error` must be one to mypy and to pyright, both strict, and no other line (test_typing.py).
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import enum
 from dataclasses import dataclass
 from typing import Any, Literal, Optional, assert_type
@@ -36,7 +36,7 @@ assert_type(Var("n", int, 1, min=0, description="how many", metadata={"unit": "1
 assert_type(Var("s", str, "a", min_length=1, max_length=9, pattern="[a-z]+", sensitive=True), Var[str])
 assert_type(Var("s", str, "a", choices=["a", "b"]), Var[str])
 assert_type(Var("b", bool, True), Var[bool])
-assert_type(Var("d", datetime.datetime, datetime.datetime.now(datetime.UTC)), Var[datetime.datetime])
+assert_type(Var("d", dt.datetime, dt.datetime.now(dt.UTC)), Var[dt.datetime])
 assert_type(Var("tags", list[str], []), Var[list[str]])
 assert_type(Var("table", dict[str, list[int]], {}), Var[dict[str, list[int]]])
 assert_type(Var("pair", tuple[int, str], (1, "a")), Var[tuple[int, str]])
@@ -51,7 +51,7 @@ MODE: Var[Mode] = Var("mode", Literal["fast", "careful"], "fast")
 LIMIT: Var[int | None] = Var("limit", int | None, None)
 DATA: Var[Any] = Var("data", Any, {"a": [1]})
 assert_type(Var("t", "float", 0.7, min=0.0), Var[Any])
-assert_type(Var("limit", Optional[int], None), Var[Any])
+assert_type(Var("limit", Optional[int], None), Var[Any])  # noqa: UP045
 assert_type(MODE.initial, Mode)
 assert_type(LIMIT.initial, int | None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import enum
 import math
@@ -29,6 +30,15 @@ class Color(enum.Enum):
 class Job:
     name: str
     colors: list[Color] = attrs.Factory(list)
+
+
+@dataclasses.dataclass
+class Scaled:
+    size: int
+    factor: dataclasses.InitVar[int]
+
+    def __post_init__(self, factor: int) -> None:
+        self.size *= factor
 
 
 class Test_a_var:
@@ -113,7 +123,10 @@ class Test_a_definition:
 
     def test_differs_from_one_with_another_class_of_the_same_name(self) -> None:
         twin = enum.Enum("Color", {"RED": 1}, module=Color.__module__)
-        assert not Definition.make("v", Color).same_as(Definition.make("v", twin))
+        with pytest.raises(
+            DefinitionMismatch, match=r"declared as .*:Color, another class of that name \(was its definition run twice\?\)\."
+        ):
+            Definition.make("v", Color).match(Definition.make("v", twin))
 
     def test_survives_its_plain_form(self) -> None:
         packed = codec.decode(codec.encode(TEMPERATURE.definition.pack()))
@@ -166,6 +179,12 @@ class Test_only_known_classes_come_to_life:
     def test_and_none_in_plain_data(self) -> None:
         with pytest.raises(InvalidValue, match="declare the variable with its class"):
             self.restore([codec.Tagged("enum", f"{HERE}:Color", "RED")], Any)
+
+    def test_and_one_whose_init_asks_for_more_than_fields_is_made_without_it(self) -> None:
+        label = f"{HERE}:Scaled"
+        assert same(self.restore(codec.Tagged("record", label, {"size": 6}), Scaled), Scaled(2, 3))
+        with pytest.raises(InvalidValue, match="ValueError: no 'size'"):
+            self.restore(codec.Tagged("record", label, {}), Scaled)
 
     def test_and_their_own_validators_see_what_came(self) -> None:
         checked = attrs.make_class("Checked", {"n": attrs.field(validator=attrs.validators.gt(0))})

@@ -264,7 +264,7 @@ def test_the_estimate_of_a_size_is_of_the_right_order(declared: Declared, data: 
     definition = defined(declared)
     stored = definition.check(data.draw(declared[1]))
     encoded = len(codec.encode(stored))
-    assert encoded / 8 - 32 <= definition.size(stored) <= 8 * encoded + 128
+    assert encoded / 4 - 64 <= definition.size(stored) <= 4 * encoded + 128
 
 
 @given(value=PLAIN)

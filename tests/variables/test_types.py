@@ -132,7 +132,7 @@ def refusal(declared: Any, value: Any) -> str:
         (float | str, 1, 1.0),
         (list[float] | list[int], [1, 2], [1, 2]),
         (list[float] | None, [1], [1.0]),
-        (Optional[Literal["a"]], None, None),
+        (Optional[Literal["a"]], None, None),  # noqa: UP045
         (Literal["a", 1], Name("a"), "a"),
         (Literal[Color.RED], Color.RED, Color.RED),
         (Annotated[int, "a note"], 1, 1),

@@ -103,7 +103,7 @@ def same(one: Any, other: Any) -> bool:
         return same(list(one.items()), list(other.items()))
 
     if isinstance(one, (set, frozenset)):
-        return one == other and sorted(map(_told, one)) == sorted(map(_told, other))
+        return sorted(map(_told, one)) == sorted(map(_told, other))
 
     if isinstance(one, Decimal):
         return one.as_tuple() == other.as_tuple()

@@ -13,6 +13,7 @@ from wire.samples import plain_values, same
 from dspex._exceptions import LocalProtocolError, RemoteProtocolError
 from dspex.wire import Call, Close, Connection, Credit, Error, Hello, Limits, Log, Op, OpReply, Reply, Unencodable, encode
 from dspex.wire.framing import HEADER_SIZE, MORE, OPTIONAL, FrameBuffer, pack_header
+from dspex.wire.operations import OPERATIONS
 
 SMALL = Limits(frame=64, window=256, message=4096)
 
@@ -336,8 +337,7 @@ GARBAGE: dict[str, tuple[bytes, str, str]] = {
     "an operation nobody may ask for": (
         _raw(Op.number, encode([[[1, "open", "other session"]]])),
         "malformed",
-        "From the worker: There is no operation 'open' for a program. There are: get, read, info, exists, delete, ids, list, get_many, set, set_many, add, append, "
-        "merge, define.",
+        f"From the worker: There is no operation 'open' for a program. There are: {', '.join(OPERATIONS)}.",
     ),
     "a key that is no text": (
         _raw(Op.number, encode([[[1, "get", 5]]])),

@@ -16,14 +16,14 @@ from dspex.wire import Limits, Malformed, Tagged, Unencodable, decode, encode, r
 
 class Color(enum.Enum):
     RED = 1
-    CRIMSON = 1
+    CRIMSON = 1  # noqa: PIE796 - an alias
 
 
 class Level(enum.IntEnum):
     LOW = 1
 
 
-class Word(str, enum.Enum):
+class Word(str, enum.Enum):  # noqa: UP042 - as those of older code are
     HELLO = "hello"
 
 

@@ -69,6 +69,7 @@ class Entry:
         "on_crash",
         "status",
         "synchronous",
+        "taking",
         "thread",
         "ttl",
     )
@@ -84,6 +85,7 @@ class Entry:
         self.beyond: Callable[[Cell, Any], int] | None = None
         self.mailbox = Mailbox(mailbox_size)
         self.hub: Hub | None = None
+        self.taking: anyio.CancelScope | None = None
         self.crash_error: BaseException | None = None
         self.on_crash: Callable[[], None] | None = None
         self.inflight: Callable[[], bool] | None = None
@@ -296,14 +298,16 @@ class Entry:
         self.open_gate()
 
     async def _take(self, request: Request) -> Any:
-        if request.name == "run":
-            function, *args = request.args
-            return await function(request, *args)
-
-        if self.synchronous:
+        if self.synchronous and request.name != "run":
             return self.deliver(request.name, request.args)
 
-        return await self.deliver_async(request.name, request.args)
+        # What was taken completes: a cancelled outer scope reaches the owner only while it waits for the next request.
+        with anyio.CancelScope(shield=True) as self.taking:
+            if request.name == "run":
+                function, *args = request.args
+                return await function(request, *args)
+
+            return await self.deliver_async(request.name, request.args)
 
     async def deliver_async(self, name: str, args: tuple[Any, ...]) -> Any:
         hub = self.hub

@@ -5,13 +5,15 @@ A life: the task that owns the state, the group it lives in, and the scope aroun
 group. On the way out that scope closes first; then the context closes, under a shield; then the group, which has nothing left in it, is
 left empty-handed. So an exception of the body comes out as itself, whatever happens meanwhile, and ours comes out bare when the body has none.
 
-*Shields.* The owner and a private bridge run shielded: a cancelled outer scope reaches the body, and the body's clean-up may still use the
-context. The end of the body is what stops them.
+*Shields.* A cancelled outer scope reaches the body, and the body's clean-up may still use the context: the end of the body is what stops the
+owner and a private bridge. So the bridge runs shielded, and so does what the owner has taken. While it waits for the next request the owner is
+not shielded, which saves each idle context a scope: cancelled there, it shields itself and goes on.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from _thread import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -45,14 +47,13 @@ async def _nothing(request: Request) -> None:
 class Life:
     """From entering the block to leaving it."""
 
-    __slots__ = ("_body", "_bridge", "_closed", "_closing", "_context", "_group", "_owner", "_owner_scope")
+    __slots__ = ("_body", "_bridge", "_closed", "_closing", "_context", "_group", "_owner")
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._group: TaskGroup = anyio.create_task_group()
         self._body = anyio.CancelScope()
         self._owner: anyio.TaskHandle[None] | None = None
-        self._owner_scope: anyio.CancelScope | None = None
         self._bridge: Bridge | None = None
         self._closing = False
         self._closed: anyio.Event | None = None
@@ -144,12 +145,31 @@ class Life:
     async def _own(self) -> None:
         entry = self._context.variables
         try:
-            with anyio.CancelScope(shield=True) as self._owner_scope:
-                await entry.serve()
+            await entry.serve()
         except Exception as error:  # noqa: BLE001 - the owner never raises into the group
             entry.crash(error, "the owner itself")
         except BaseException as error:
-            # Cancelled by somebody who isn't of the tree: that is a crash, and goes on.
+            if self._closing:
+                raise
+
+            # No scope of ours is cancelled: a stranger cancelled the task itself, and that is a crash.
+            if anyio.current_effective_deadline() > -math.inf:
+                entry.crash(error, "the owner itself")
+                raise
+
+            # An outer scope is: the body, cancelled too, may still use the context while it cleans up, and its end is what stops us.
+            with anyio.CancelScope(shield=True):
+                await self._own_shielded()
+
+            raise
+
+    async def _own_shielded(self) -> None:
+        entry = self._context.variables
+        try:
+            await entry.serve()
+        except Exception as error:  # noqa: BLE001 - as above
+            entry.crash(error, "the owner itself")
+        except BaseException as error:
             if not self._closing:
                 entry.crash(error, "the owner itself")
 
@@ -269,8 +289,8 @@ class Life:
             await self._owner.wait()
             return
 
-        if self._owner_scope is not None:
-            self._owner_scope.cancel()
+        if (taking := self._context.variables.taking) is not None:
+            taking.cancel()
 
         await self._owner.wait()
 

@@ -11,7 +11,7 @@ accepted past that bound: the window of its own connection bounds it already, an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -117,10 +117,11 @@ class Mailbox:
                 del self.waiting[first]
                 self.accept(first)
 
-    async def receive(self) -> Request:
-        """The next request, in the order accepted. EndOfStream once closed."""
+    @property
+    def receive(self) -> Callable[[], Awaitable[Request]]:
+        """Waits for the next request, in the order accepted. EndOfStream once closed."""
         assert self._receive is not None
-        return await self._receive.receive()
+        return self._receive.receive
 
     def receive_nowait(self) -> Request | None:
         """The next one if there is one."""

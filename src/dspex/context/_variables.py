@@ -328,6 +328,20 @@ class Variables(Entry):
         except VariableNotFound:
             return None
 
+    def latest_nowait(self, name: str) -> Variable | None:
+        """The same in one step; of an asynchronous backend only what its cells still hold."""
+        cell = self.cells.get(name)
+        if cell is not None:
+            return cell.variable()
+
+        backend: Any = self.backend
+        try:
+            found: Variable | None = backend.info(name) if self.synchronous else None
+        except Exception:  # noqa: BLE001 - the context is ending, perhaps because of this very backend
+            return None
+
+        return found
+
     def open_hub(self) -> Hub:
         """The watches, for one more."""
         self.admit()

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 
 import anyio
 
-from .._exceptions import DspexError
+from .._exceptions import ContextClosed, DspexError
 from ..variables import Change, Variable
 
 Kind = Literal["defined", "set", "deleted", "reset"]
@@ -37,6 +37,8 @@ class Source(Protocol):
     def name_of(self, key: Any) -> str: ...
 
     async def latest(self, name: str) -> Variable | None: ...
+
+    def latest_nowait(self, name: str) -> Variable | None: ...
 
     async def list(self) -> list[Variable]: ...
 
@@ -126,7 +128,7 @@ class Watch:
     It holds no task and no cancel scope, so it is safe inside an async generator.
     """
 
-    __slots__ = ("_error", "_finished", "_hub", "_include_initial", "_marks", "_names", "_seen", "_source", "_wake")
+    __slots__ = ("_error", "_final", "_finished", "_hub", "_include_initial", "_marks", "_names", "_seen", "_source", "_wake")
 
     def __init__(self, source: Source, names: frozenset[str] | None, *, include_initial: bool) -> None:
         self._source = source
@@ -137,6 +139,7 @@ class Watch:
         self._seen: dict[str, tuple[str, int]] = {}
         self._wake = anyio.Event()
         self._finished = False
+        self._final: dict[str, Variable | None] = {}
         self._error: DspexError | None = None
 
     async def __aenter__(self) -> Watch:
@@ -182,13 +185,23 @@ class Watch:
     async def _next(self) -> Change | None:
         name, mark = next(iter(self._marks.items()))
         kind, taken = mark.kind, mark.count
-        latest = None if kind == "deleted" else await self._source.latest(name)
+        latest = None if kind == "deleted" else await self._latest(name)
         # Writers may have marked it again meanwhile: what was read covers only the marks counted before.
         mark.count -= taken
         if mark.count <= 0:
             self._marks.pop(name, None)
 
         return self._change(kind, name, latest, taken - 1)
+
+    async def _latest(self, name: str) -> Variable | None:
+        if not self._finished:
+            try:
+                return await self._source.latest(name)
+            except ContextClosed:
+                # It ended while we waited for our turn; what was the latest then is kept.
+                pass
+
+        return self._final.get(name)
 
     def _change(self, kind: Kind, name: str, latest: Variable | None, skipped: int) -> Change | None:
         seen = self._seen.get(name)
@@ -231,7 +244,8 @@ class Watch:
         self._wake.set()
 
     def end(self, error: DspexError | None) -> None:
-        """No more will come."""
+        """No more will come. What is marked is read now, while there is a backend to read it from."""
+        self._final = {name: self._source.latest_nowait(name) for name, mark in self._marks.items() if mark.kind != "deleted"}
         self._finished = True
         self._error = error
         self._wake.set()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import msgpack
 
-from dspex._exceptions import InvalidSnapshot, InvalidValue
+from dspex._exceptions import InvalidDefinition, InvalidSnapshot, InvalidValue
 from dspex.abc import ABSENT, Delete, Put, Record
 from dspex.state._index import SLICE
 from dspex.state._table import Plan, Table
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MARK = ""
+PIECE = 1 << 20
 FORMAT = 1
 
 _HEAD = Struct(">Q")
@@ -59,6 +60,14 @@ def admitted(cell: Cell, value: Any, metadata: dict[str, Any] | None, now: int) 
         return data_of(cell, value, metadata, now)
     except Unencodable as error:
         raise InvalidValue(cell.name, expected="a value that can leave this process", got=unfit(error), path=error.path) from error
+
+
+def admitted_head(cell: Cell) -> bytes:
+    """`head_of`, refusing with `InvalidDefinition`."""
+    try:
+        return head_of(cell)
+    except Unencodable as error:
+        raise InvalidDefinition(cell.name, problem=f"its definition can't leave this process: {unfit(error)}") from error
 
 
 def unfit(error: Unencodable) -> str:
@@ -122,7 +131,7 @@ def ops_of(plan: Plan[Any], table: Table) -> list[Put | Delete]:
         if write.act == "set":
             ops.append(Put(cell.id, write.data, cell.version))
         elif write.act == "define":
-            ops.append(Put(cell.id, write.data, ABSENT, head_of(cell)))
+            ops.append(Put(cell.id, write.data, ABSENT, admitted_head(cell)))
         else:
             ops += (Delete(cell.id, cell.version), Put(MARK, mark_of(table).data))
 
@@ -139,12 +148,29 @@ class Digest:
         self.records = 0
         self.bytes = 0
 
-    def update(self, page: Sequence[Record]) -> None:
-        """Take in the next records."""
-        packed = b"".join(map(_pack_record, page))
-        self._hash.update(packed)
+    def update(self, page: Sequence[Record]) -> Iterator[None]:
+        """Take in the next records, in slices: large ones piece by piece."""
         self.records += len(page)
-        self.bytes += len(packed)
+        if sum(len(record.data) for record in page) <= PIECE:
+            self._add(b"".join(map(_pack_record, page)))
+            return
+
+        for record in page:
+            if len(record.data) <= PIECE:
+                self._add(_pack_record(record))
+            else:
+                yield from self._take_large(record)
+
+    def _take_large(self, record: Record) -> Iterator[None]:
+        self._add(_pack_record((record.id, record.version, record.head, len(record.data))))
+        whole = memoryview(record.data)
+        for start in range(0, len(whole), PIECE):
+            self._add(whole[start : start + PIECE])
+            yield
+
+    def _add(self, piece: bytes | memoryview) -> None:
+        self._hash.update(piece)
+        self.bytes += len(piece)
 
     def value(self) -> bytes:
         """The digest so far, 32 bytes."""

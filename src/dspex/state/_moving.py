@@ -107,7 +107,9 @@ class Move:
         staging = self._staged()
         for page in encoded_pages(self._context, self._table):
             await staging.put(page)
-            self._digest.update(page)
+            for _ in self._digest.update(page):
+                await checkpoint()
+
             self.variables = max(0, self._digest.records - 1)
             if on_progress is not None:
                 on_progress(self.variables, total)
@@ -126,7 +128,8 @@ class Move:
         held = Digest()
         async with reading(self._staged().scan()) as pages:
             async for page in pages:
-                held.update(page)
+                for _ in held.update(page):
+                    await checkpoint()
 
         if held.value() != self._digest.value():
             told = f"{self._digest.records} records of {self._digest.bytes} bytes were stored and {held.records} of {held.bytes} came back"

@@ -112,7 +112,9 @@ class BridgedState(ServedTable):
         digest = Digest()
         for page in encoded_pages(lease.session, self.table):
             staging.put_nowait(page)
-            digest.update(page)
+            for _ in digest.update(page):
+                yield digest.records
+
             yield digest.records
 
         staging.commit_nowait(digest.value())
@@ -230,7 +232,8 @@ class AsyncBridgedState(StateBackend):
         digest = Digest()
         for page in encoded_pages(lease.session, self.table):
             await staging.put(page)
-            digest.update(page)
+            for _ in digest.update(page):
+                await checkpoint()
 
         await staging.commit(digest.value())
 

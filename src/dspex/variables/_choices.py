@@ -9,6 +9,7 @@ from typing import Any, Final
 from dspex.variables._containers import merged_classes
 from dspex.variables._copying import Copier, copy_value
 from dspex.variables._misfit import Misfit, UnknownType
+from dspex.variables._plain import size_of
 from dspex.variables._sameness import same
 from dspex.variables._scalars import NOTHING, SCALARS, Kind, unwrapped
 from dspex.wire.records import label as class_label
@@ -88,15 +89,7 @@ class UnionKind(Kind):
         return found[0]
 
     def size(self, value: Any) -> int:
-        kind = next((kind for kind in self.members if type(value) is kind.exact), self.members[-1])
-        return kind.size(value) if type(value) is kind.exact else max(_size_or_none(kind, value) for kind in self.members)
-
-
-def _size_or_none(kind: Kind, value: Any) -> int:
-    try:
-        return kind.size(value)
-    except (TypeError, AttributeError):
-        return 0
+        return size_of(value)
 
 
 class LiteralKind(Kind):

@@ -16,6 +16,7 @@ from typing import Any, Final, get_type_hints
 
 from dspex.variables._copying import Copier, Layout, copy_value
 from dspex.variables._misfit import Misfit, UnknownType
+from dspex.variables._plain import size_of
 from dspex.variables._scalars import Kind
 from dspex.wire import records
 from dspex.wire.records import label as class_label
@@ -46,6 +47,9 @@ class EnumKind(Kind):
 
         raise Misfit(self.expected, value)
 
+    def size(self, value: Any) -> int:
+        return len(self.label) + 16
+
 
 class UncheckedKind(Kind):
     """A field whose type says nothing to us: its value is kept as it is, and copied by what it holds."""
@@ -64,6 +68,9 @@ class UncheckedKind(Kind):
             return copy_value(value)
         except Exception as error:  # noqa: BLE001 - a foreign __deepcopy__ or __reduce__ may raise anything
             raise Misfit(self.expected, value, problem=f"it can't be copied: {error}") from None
+
+    def size(self, value: Any) -> int:
+        return size_of(value)
 
 
 UNCHECKED: Final = UncheckedKind()
@@ -121,7 +128,7 @@ class RecordKind(Kind):
 
     def size(self, value: Any) -> int:
         held = self._layout.held(value)
-        return sum(self.fields.get(name, UNCHECKED).size(item) for name, item in held.items()) + len(self.label) + 16
+        return sum(len(name) + self.fields.get(name, UNCHECKED).size(item) for name, item in held.items()) + len(self.label) + 16
 
 
 def is_frozen(cls: type) -> bool:

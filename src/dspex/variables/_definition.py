@@ -173,8 +173,14 @@ class Definition:
 
     def match(self, other: Definition) -> None:
         """Raises `DefinitionMismatch` unless *other* declares the same."""
-        if not self.same_as(other):
-            raise DefinitionMismatch(self.name, expected=self.describe(), got=other.describe())
+        if self.same_as(other):
+            return
+
+        expected, got = self.describe(), other.describe()
+        if expected == got:
+            got += ", another class of that name (was its definition run twice?)"
+
+        raise DefinitionMismatch(self.name, expected=expected, got=got)
 
     def as_known(self, declared: Definition) -> Definition:
         """This definition with the type of *declared*, whose class is known; what is said about the variable stays."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from dspex.variables._arrays import ANY_ARRAY, is_array, is_numpy_scalar
-from dspex.variables._copying import MAX_DEPTH, Copier, copy_value
+from dspex.variables._copying import MAX_DEPTH, Copier, Layout, copy_value
 from dspex.variables._misfit import Misfit, class_of
 from dspex.variables._scalars import SCALARS, Kind, unwrapped
+from dspex.wire.records import is_record
 
 EXPECTED: Final = "plain data (None, bool, int, float, str, bytes, list, dict, tuple, set, a date, Decimal, UUID or numpy array)"
 
@@ -135,7 +136,7 @@ def _accept_foreign(value: Any, depth: int) -> Any:
 
 
 def size_of(value: Any) -> int:
-    """About how many bytes any plain value has when encoded."""
+    """About how many bytes any value has when encoded; of one that isn't plain, what its attributes have."""
     cls = class_of(value)
     if cls is dict:
         return sum(map(size_of, value)) + sum(map(size_of, value.values())) + 5
@@ -146,8 +147,15 @@ def size_of(value: Any) -> int:
     if cls is str or cls is bytes:
         return len(value) + 5
 
+    if cls in _ATOMS:
+        return 9
+
     nbytes = getattr(value, "nbytes", None)
-    return 9 if nbytes is None else int(nbytes) + 32
+    if nbytes is not None:
+        return int(nbytes) + 32
+
+    named = len(cls.__module__) + len(cls.__qualname__) + 16
+    return size_of(Layout(cls).held(value)) + named if is_record(cls) else named
 
 
 _SEQUENCES: Final = frozenset({list, tuple, set, frozenset})

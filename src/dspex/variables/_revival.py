@@ -11,8 +11,10 @@ import enum
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from dspex.variables._classes import field_names
+from dspex.variables._copying import Layout
 from dspex.variables._misfit import Misfit, class_of
 from dspex.wire.records import Tagged, is_model
 
@@ -83,6 +85,9 @@ def _record(cls: type[Any], raw: Tagged, classes: Classes) -> Any:
 
 def _instance(cls: type[Any], given: dict[str, Any]) -> Any:
     arguments = _argument_names(cls)
+    if arguments is None:
+        return _uninitialised(cls, given)
+
     made = cls(**{arguments[name]: item for name, item in given.items() if name in arguments})
     for name, item in given.items():
         object.__setattr__(made, name, item)
@@ -90,12 +95,37 @@ def _instance(cls: type[Any], given: dict[str, Any]) -> Any:
     return made
 
 
-def _argument_names(cls: type[Any]) -> dict[str, str]:
+def _uninitialised(cls: type[Any], given: dict[str, Any]) -> Any:
+    missing = [name for name in field_names(cls) if name not in given]
+    if missing:
+        msg = f"no {missing[0]!r}"
+        raise ValueError(msg)
+
+    return Layout(cls).make(dict(given))
+
+
+def _argument_names(cls: type[Any]) -> dict[str, str] | None:
+    """The argument of ``__init__`` for each field; None where it asks for more than fields (an ``InitVar``, an ``__init__`` of its own)."""
+    if cls not in _arguments:
+        _arguments[cls] = _read_arguments(cls)
+
+    return _arguments[cls]
+
+
+def _read_arguments(cls: type[Any]) -> dict[str, str] | None:
     attributes: tuple[Any, ...] = getattr(cls, "__attrs_attrs__", ())
     aliases = {field.name: field.alias for field in attributes}
-    parameters = inspect.signature(cls).parameters
     names = {name: aliases.get(name, name) for name in field_names(cls)}
+    parameters = inspect.signature(cls).parameters
+    asked = [name for name, parameter in parameters.items() if parameter.default is parameter.empty and parameter.kind not in _VARIADIC]
+    if not set(asked) <= set(names.values()):
+        return None
+
     return {name: argument for name, argument in names.items() if argument in parameters}
+
+
+_arguments: WeakKeyDictionary[type[Any], dict[str, str] | None] = WeakKeyDictionary()
+_VARIADIC: Final = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD})
 
 
 def _model(cls: Any, given: dict[str, Any]) -> Any:

@@ -80,7 +80,9 @@ def upgrade() -> str:
 
 def _use(chosen: str, pack: Callable[[Any, int], bytes], beyond: tuple[type[Exception], ...], reader: Callable[[Resolve], Read]) -> None:
     global _name, _pack, _beyond, _reader, _readers, _read
-    _pack, _beyond, _reader = pack, beyond, reader
+    # Other threads may be encoding: what the new one raises has to be known before the first call of it.
+    _beyond = beyond
+    _pack, _reader = pack, reader
     _read = reader(None)
     _readers = {None: _read}
     _name = chosen

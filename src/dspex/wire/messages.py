@@ -60,10 +60,6 @@ class Message:
         if type(values) is not list:
             raise Malformed(f"{cls.__name__}: expected a list of fields, got {type(values).__name__}.")
 
-        return cls._of(values)
-
-    @classmethod
-    def _of(cls, values: list[Any]) -> Self:
         known = cls.fields
         if len(values) < len(known):
             values = values + [_default(cls, name, default) for name, _, default in known[len(values) :]]

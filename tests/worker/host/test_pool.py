@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import pytest
+import trio
 from worker_desk import STORE, Desk, call
 
 from dspex._exceptions import (
@@ -306,6 +309,32 @@ async def test_a_hundred_cancelled_at_random_leave_every_place_free():
         statistics = bridge.pool().statistics()
         assert (statistics.running, statistics.waiting, statistics.deaths) == (0, 0, 0)
         assert await bridge.pool().call(call("echo", value=1)) == 1
+
+
+@BOTH
+async def test_a_program_whose_caller_is_cancelled_twice_natively_is_not_left_running(suffix):
+    if trio.lowlevel.in_trio_run():
+        pytest.skip("trio has no native cancel")
+
+    desk = Desk()
+    desk.held.add("x")
+    async with a_bridge(kill_after=20.0) as bridge:
+        pool = bridge.pool()
+        pid = await pool.call(call("pid"))
+        task = asyncio.get_running_loop().create_task(pool.call(call("never_end" + suffix, port=desk, v="x")))
+        await desk.asked("x")
+        desk.answer(1)
+        await pool.call(call("nothing"))
+        for _ in range(2):
+            task.cancel()
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
+
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert pool.statistics().running == 0
+        assert await pool.call(call("pid")) != pid
 
 
 async def test_a_worker_is_replaced_after_as_many_calls_as_it_may_serve():

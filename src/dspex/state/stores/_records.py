@@ -72,6 +72,16 @@ class Records:
         self._rows.put(id, (version, row[1] if head is None else head, data, row[3]))
         return version
 
+    def put_known(self, id: str, data: bytes, if_version: int) -> int:
+        """`put` on a record that must have the version *if_version*."""
+        row = self._rows.get(id)
+        if row is None or row[0] != if_version:
+            raise VersionConflict(id, expected=if_version, actual=ABSENT if row is None else row[0])
+
+        self._keep(id, row)
+        self._rows.put(id, (if_version + 1, row[1], data, row[3]))
+        return if_version + 1
+
     def place(self, record: Record) -> int:
         """Write a record of the version it comes with."""
         id, version, head, data = record

@@ -107,7 +107,7 @@ class Session:
             del self._answers[next(iter(self._answers))]
 
     def writer(self, fence: int) -> Callable[[str, bytes, int], int]:
-        """One put of a known version in a few steps, where records and fence are as they mostly are; through `apply` otherwise."""
+        """One put of a known version in a few steps, where records and fence are as they mostly are."""
         log = self._log
 
         def put(id: str, data: bytes, if_version: int) -> int:
@@ -117,7 +117,7 @@ class Session:
             rows = self.records.hot
             row = rows.get(id)
             if row is None or row[0] != if_version:
-                return self.apply(None, (Put(id, data, if_version),)).versions[0]
+                return self._put_checked(id, data, if_version)
 
             version = if_version + 1
             rows[id] = (version, row[1], data, row[3])
@@ -126,6 +126,12 @@ class Session:
             return version
 
         return put
+
+    def _put_checked(self, id: str, data: bytes, if_version: int) -> int:
+        version = self.records.put_known(id, data, if_version)
+        self.revision += 1
+        self._log.append(id)
+        return version
 
     def publish(self, records: Records, digest: bytes) -> int:
         """Make *records* the whole content, in one step."""

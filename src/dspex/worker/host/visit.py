@@ -92,15 +92,21 @@ def _message(worker: Worker, call: WorkerCall, deadline: float) -> Call:
 
 
 async def _end(worker: Worker, talk: ThreadTalk | LoopTalk, kill_after: float) -> None:
-    with anyio.CancelScope(shield=True, deadline=anyio.current_time() + kill_after):
-        talk.cancel(worker.control, _REASON)
-        try:
-            await talk.outcome()
-        except (Ended, RemoteProtocolError) as error:
-            await worker.explain(error)
+    try:
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + kill_after):
+            talk.cancel(worker.control, _REASON)
+            await _last(worker, talk)
+    finally:
+        # Also when a second native cancel of asyncio's, which no shield stops, comes meanwhile.
+        if not talk.over:
+            worker.kill()
 
-    if not talk.over:
-        worker.kill()
+
+async def _last(worker: Worker, talk: ThreadTalk | LoopTalk) -> None:
+    try:
+        await talk.outcome()
+    except (Ended, RemoteProtocolError) as error:
+        await worker.explain(error)
 
 
 async def _failure(outcome: Error, deadline: float) -> DspexError:

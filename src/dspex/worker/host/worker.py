@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import enum
 import logging
-import socket
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from ..._exceptions import DspexError, RemoteProtocolError, StartFailed
 from ..._version import __version__
-from ...wire import PROTOCOL, Call, Channel as ChannelMessage, Close, Drain, Hello, Log, codec
+from ...wire import PROTOCOL, Call, Close, Drain, Hello, Log, codec
 from .channel import Channel, Ended
+from .channels import Channels
 from .conversation import LoopChannel, LoopTalk, ThreadChannel, ThreadTalk
 from .journal import relay
 from .process import WorkerProcess
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from .launch import Launch
     from .port import Port
-
-C = TypeVar("C", bound=Channel)
 
 _logger = logging.getLogger("dspex.worker")
 
@@ -81,13 +79,10 @@ class Worker:
         self._changed = changed
         self._ending = Ending.DIED
         self._problem = ""
-        self._channels = 0
-        self._idle: list[ThreadChannel] = []
-        self._busy: set[ThreadChannel] = set()
         self._talks: set[ThreadTalk | LoopTalk] = set()
-        self._loop: LoopChannel | None = None
         self._tasks: TaskGroup | None = None
         self.control = Channel(self.process.control, "control", spawn=self._spawn)
+        self._channels = Channels(self.control, spawn=self._spawn)
 
     def __repr__(self) -> str:
         return f"<Worker {self.process.pid} [{self.standing.value} | calls: {self.running} now, {self.taken} ever]>"
@@ -137,9 +132,7 @@ class Worker:
             await self.process.wait()
 
         self._bury()
-        for channel in (*self._idle, *([self._loop] if self._loop else ())):
-            channel.close()
-
+        self._channels.close()
         self.control.close()
         self.process.close()
 
@@ -147,9 +140,8 @@ class Worker:
         # Whoever reads one of its channels is woken, although a process that it started may hold the other end open.
         self.standing = Standing.GONE
         self.ended.set()
-        for channel in (self.control, *self._idle, *self._busy, *([self._loop] if self._loop else ())):
-            channel.hang_up()
-
+        self.control.hang_up()
+        self._channels.hang_up()
         self._changed()
 
     def _why_not_started(self) -> str:
@@ -251,7 +243,7 @@ class Worker:
             self._ending = ending
             self.process.kill()
 
-    # --- places and channels -------------------------------------------------------------------------------------------------
+    # --- its calls -------------------------------------------------------------------------------------------------
 
     def enter(self) -> None:
         """Takes a place for one call."""
@@ -275,7 +267,7 @@ class Worker:
         if self.standing in {Standing.LEAVING, Standing.GONE}:
             raise NotTaken
 
-        channel: ThreadChannel | LoopChannel = self._thread_channel() if kind == "sync" else self._loop_channel()
+        channel: ThreadChannel | LoopChannel = self._channels.thread() if kind == "sync" else self._channels.loop()
         try:
             talk = channel.begin(call, port)
         except BaseException:
@@ -298,60 +290,21 @@ class Worker:
         self._put_back(talk.channel, reusable=reusable)
 
     def _put_back(self, channel: ThreadChannel | LoopChannel, *, reusable: bool) -> None:
-        if isinstance(channel, LoopChannel):
-            return
-
-        self._busy.discard(channel)
-        if reusable and not channel.broken and self.standing is not Standing.GONE:
-            self._idle.append(channel)
-        else:
-            channel.close()
-
-    def _thread_channel(self) -> ThreadChannel:
-        channel = self._quiet_channel() or self._open(ThreadChannel, "thread")
-        self._busy.add(channel)
-        return channel
-
-    def _quiet_channel(self) -> ThreadChannel | None:
-        while self._idle:
-            channel = self._idle.pop()
-            if channel.is_quiet():
-                return channel
-
-            channel.close()
-
-        return None
-
-    def _loop_channel(self) -> LoopChannel:
-        if self._loop is None or self._loop.broken:
-            if self._loop is not None:
-                self._loop.close()
-
-            self._loop = self._open(LoopChannel, "loop")
-            self._spawn(self._loop.read)
-
-        return self._loop
-
-    def _open(self, cls: type[C], kind: str) -> C:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        ours.setblocking(False)
-        self._channels += 1
-        channel = cls(ours, kind, spawn=self._spawn, index=self._channels)
-        self.control.connection.send(0, ChannelMessage(kind, self._channels))
-        self.control.pass_on(theirs)
-        return channel
+        if isinstance(channel, ThreadChannel):
+            self._channels.put_back(channel, reusable=reusable)
 
     async def explain(self, error: Exception) -> DspexError:
         """What to tell a caller whose channel ended with *error*: nearly always that the worker has died, and how."""
-        with anyio.move_on_after(_DEATH_GRACE):
-            await self.ended.wait()
+        told = error if isinstance(error, RemoteProtocolError) else None
+        if told is None:
+            with anyio.move_on_after(_DEATH_GRACE):
+                await self.ended.wait()
 
         if self.ended.is_set():
             return self.process.obituary()
 
         # A program that closes or scribbles on its own channel has harmed nobody else, but its process is not to be trusted further.
         self.retire()
-        if isinstance(error, RemoteProtocolError):
-            return error
-
-        return RemoteProtocolError(f"Worker {self.process.pid} closed the channel of a call that had not ended.")
+        told = told or RemoteProtocolError(f"Worker {self.process.pid} closed the channel of a call that had not ended.")
+        told.applied = None
+        return told
