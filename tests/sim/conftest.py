@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-SEEDS = 200
+SEEDS = 120
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from inspect import isawaitable
 from typing import Any
 from unittest.mock import patch
@@ -93,45 +93,55 @@ def no_rollback() -> AbstractContextManager[Any]:
     return patch.dict(NEXT, {(step, False): Step.KEPT for step in (Step.OPEN, Step.STAGE, Step.VERIFY, Step.COMMIT)})
 
 
-async def _run_in_one_scope(switch: Any, request: Any, deadline: float = math.inf) -> None:
-    """`Switch.run` without the shields: everything happens in the scope that a cancelled caller cancels."""
-    with anyio.CancelScope(deadline=deadline) as scope:
-        request.scope = scope
+async def _rolling_back_in_scope(switch: Any, request: Any, deadline: float = math.inf) -> None:
+    with anyio.CancelScope(deadline=deadline) as request.scope:
         try:
-            while switch.step not in switch_module.FINAL:
+            while switch.step in REVOCABLE:
                 await switch._do()
         except BaseException:
-            if switch.step in REVOCABLE:
-                switch._fail(Revoked())
-                await switch._do()
-
+            switch._fail(Revoked())
+            await switch._do()
             raise
 
-    request.scope = None
-    if scope.cancelled_caught and switch.step is not Step.SWITCHED:
-        raise Revoked
+    await _end(switch, request)
 
+
+async def _cleaning_up_in_scope(switch: Any, request: Any, deadline: float = math.inf) -> None:
+    with anyio.CancelScope(deadline=deadline) as request.scope:
+        while switch.step in REVOCABLE:
+            await switch._do()
+
+        with anyio.CancelScope(shield=True):
+            while switch.step is Step.COMMIT:
+                await switch._do()
+
+        while switch.step is Step.CLEAN_UP:
+            await switch._do()
+
+    if switch.step is Step.CLEAN_UP:
+        switch.step = Step.SWITCHED
+
+    await _end(switch, request)
+
+
+async def _end(switch: Any, request: Any) -> None:
+    request.scope = None
+    if switch.step in REVOCABLE:
+        switch._fail(Revoked())
+
+    await switch._settle()
     if switch.step is Step.KEPT:
         raise switch._told()
 
 
-
-@contextmanager
-def unshielded_rollback() -> Iterator[None]:
+def unshielded_rollback() -> AbstractContextManager[Any]:
     """A cancellation cuts the roll back short."""
-    with ExitStack() as patches:
-        patches.enter_context(patch.object(Switch, "run", _run_in_one_scope))
-        patches.enter_context(patch("dspex.state._moving.CancelScope", _open_scope))
-        yield
-
-
-def _open_scope(**_: Any) -> anyio.CancelScope:
-    return anyio.CancelScope()
+    return patch.object(Switch, "run", _rolling_back_in_scope)
 
 
 def unshielded_cleanup() -> AbstractContextManager[Any]:
     """A cancellation after the commit leaves the old backend open."""
-    return patch.object(Switch, "run", _run_in_one_scope)
+    return patch.object(Switch, "run", _cleaning_up_in_scope)
 
 
 def lost_queued_calls() -> AbstractContextManager[Any]:

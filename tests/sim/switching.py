@@ -17,6 +17,7 @@ from anyio.lowlevel import checkpoint
 
 from dspex import Context, Var
 from dspex._exceptions import BackendSwitchError, CallTimeout, ContextClosed, ContextCrashed, SessionTaken
+from dspex.context import Status
 from dspex.context._switch import Switch
 from dspex.worker.host import WorkerPool
 
@@ -181,7 +182,7 @@ class _Play:
                 self.points.armed = self.plan.steady
                 await self._load()
                 self.points.heal()
-                if not self.stopping:
+                if not self.stopping and self.context.status is Status.RUNNING:
                     await self._afterwards()
 
                 watching.cancel_scope.cancel()

@@ -115,6 +115,39 @@ def test_the_store_has_every_write_when_it_is_answered():
         assert record.data[16:] == encode(backend.get(RATIO))
 
 
+@pytest.mark.parametrize(
+    ("type", "value"),
+    [
+        ("int", 0),
+        ("int", -(2**63)),
+        ("int", 2**64),
+        ("int", -(2**200)),
+        ("str", ""),
+        ("str", "\ud800x"),
+        ("str", "é" * 300),
+        ("bytes", b"\x00" * 70_000),
+        ("bool", True),
+        ("float", -0.0),
+        ("float", float("inf")),
+    ],
+)
+def test_scalars_are_kept_in_canonical_form(type, value):
+    store = MemoryStore()
+    backend = BridgedState(store)
+    backend.open("s")
+    id = backend.define(Definition.make("v", type), value)
+    backend.set("v", value)
+    backend.set("v", value, {"note": 1})
+    backend.set("v", value)
+    data = store.read_nowait("s", [id])[id].data
+    assert data[16:] == encode(value) + encode({"note": 1})
+    backend.close()
+    again = BridgedState(store)
+    again.open("s")
+    assert same(again.get("v"), value)
+    assert again.info("v").metadata == {"note": 1}
+
+
 def test_a_value_without_an_encoded_form_is_refused_and_nothing_is_written():
     class Local:
         pass

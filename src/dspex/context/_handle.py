@@ -22,11 +22,8 @@ from ..abc import StateBackend, SyncStateBackend
 from ..state import AsyncBridgedState, BackendSpec, BridgedState, backend_from
 from ..supervision import HostTask, Names
 from ..variables import Snapshot, Var, Variable
-from ._calls import Calls
 from ._life import Life
 from ._mailbox import TAKEN, WITHDRAWN, Request
-from ._port import ContextPort
-from ._programs import Programs
 from ._seed_names import SeedNames
 from ._status import SERVING, BackendInfo, BackendKind, CloseReason, ContextStatistics, Status, SwitchReport
 from ._switch import Progress, Revoked, Switch
@@ -36,6 +33,9 @@ if TYPE_CHECKING:
     from ..bridge import Bridge
     from ..programs import Bound
     from ..worker.host.pool import WorkerPool
+    from ._calls import Calls
+    from ._port import ContextPort
+    from ._programs import Programs
 
 _NAMES: Names[Context] = Names("dspex_names")
 _SESSIONS: Names[Context] = Names("dspex_sessions")
@@ -408,6 +408,9 @@ class Context(SeedNames):
 
     def _registry(self) -> Programs:
         if self._programs is None:
+            # Loaded with the first program, and so are the other two below: a context without any has no use for that floor.
+            from ._programs import Programs  # noqa: PLC0415
+
             self._programs = Programs(self)
 
         return self._programs
@@ -418,6 +421,8 @@ class Context(SeedNames):
     def port(self) -> ContextPort:
         """Where the door delivers what a worker asks of this context."""
         if self._port is None:
+            from ._port import ContextPort  # noqa: PLC0415
+
             self._port = ContextPort(self.variables)
 
         return self._port
@@ -436,6 +441,8 @@ class Context(SeedNames):
     def enter_call(self, program_id: str, /) -> AbstractAsyncContextManager[object]:
         """Counts a call as being in flight while the block runs."""
         if self.calls is None:
+            from ._calls import Calls  # noqa: PLC0415
+
             self.calls = Calls(self.variables)
             self.variables.inflight = self.calls.is_inside
 

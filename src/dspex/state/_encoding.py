@@ -35,6 +35,9 @@ _FLOAT = Struct(">QQBd")
 _FLOAT_SIZE = 9
 _FLOAT_CODE = 0xCB
 
+_SCALARS = frozenset({str, int, bool, bytes})
+_pack = msgpack.Encoder().encode
+
 pack_float = _FLOAT.pack
 """(now, 9, 0xCB, value): the data of a float without metadata in one step; the canonical form of a float is 0xCB and eight bytes."""
 
@@ -49,9 +52,17 @@ def data_of(cell: Cell, value: Any, metadata: dict[str, Any] | None, now: int) -
     if type(value) is float and not metadata:
         return _FLOAT.pack(now, _FLOAT_SIZE, _FLOAT_CODE, value)
 
-    encoded = encode(cell.definition.lower(value))
+    encoded = _scalar(value) if type(value) in _SCALARS else encode(cell.definition.lower(value))
     data = _DATA.pack(now, len(encoded)) + encoded
     return data + encode(metadata) if metadata else data
+
+
+def _scalar(value: Any) -> bytes:
+    # The canonical form of these is plain MessagePack, save for lone surrogates and ints past 64 bits.
+    try:
+        return _pack(value)
+    except (UnicodeEncodeError, OverflowError):
+        return encode(value)
 
 
 def admitted(cell: Cell, value: Any, metadata: dict[str, Any] | None, now: int) -> bytes:
@@ -152,17 +163,17 @@ class Digest:
         """Take in the next records, in slices: large ones piece by piece."""
         self.records += len(page)
         if sum(len(record.data) for record in page) <= PIECE:
-            self._add(b"".join(map(_pack_record, page)))
+            self._add(b"".join(map(_pack, page)))
             return
 
         for record in page:
             if len(record.data) <= PIECE:
-                self._add(_pack_record(record))
+                self._add(_pack(record))
             else:
                 yield from self._take_large(record)
 
     def _take_large(self, record: Record) -> Iterator[None]:
-        self._add(_pack_record((record.id, record.version, record.head, len(record.data))))
+        self._add(_pack((record.id, record.version, record.head, len(record.data))))
         whole = memoryview(record.data)
         for start in range(0, len(whole), PIECE):
             self._add(whole[start : start + PIECE])
@@ -175,6 +186,3 @@ class Digest:
     def value(self) -> bytes:
         """The digest so far, 32 bytes."""
         return self._hash.digest()
-
-
-_pack_record = msgpack.Encoder().encode

@@ -111,29 +111,45 @@ class _Walk:
 
     def whole(self) -> None:
         end = len(self.data)
-        at = self._values(1, 0, end, self.limits.depth)
+        try:
+            at = self._values(1, 0, end, self.limits.depth)
+        except IndexError:
+            raise _truncated() from None
+
         if at != end:
             raise Malformed(f"{end - at} bytes follow the value.")
 
     def _values(self, count: int, at: int, end: int, depth: int) -> int:
-        """The end of *count* values that begin at *at* and must end by *end*."""
+        """The end of *count* values that begin at *at* and must end by *end*. Raises IndexError past the end of all data."""
         if count >= _RUN:
             count, at = self._run(count, at)
 
+        # A step past *end* is found below: no value is built from what was seen there.
         data = self.data
         sizes = _SIZES
-        while count:
-            if at >= end:
-                raise _truncated()
+        for _ in range(count):
+            marker = data[at]
+            size = sizes[marker]
+            at = at + size if size else self._value(marker, at, end, depth)
 
-            size = sizes[data[at]]
-            at = at + size if size else self._value(at, end, depth)
-            count -= 1
+        return _bounded(at, end)
 
-        if at > end:
-            raise _truncated()
+    def _pairs(self, count: int, at: int, end: int, depth: int) -> int:
+        data = self.data
+        sizes = _SIZES
+        keys = _KEYS
+        for _ in range(count):
+            marker = data[at]
+            if (marker not in keys or marker == 0xCF) and not self._is_key(at):
+                raise Malformed(f"Byte {at} begins a key that is no string, int of 64 bits, bool or bytes.")
 
-        return at
+            size = sizes[marker]
+            at = at + size if size else self._value(marker, at, end, depth)
+            marker = data[at]
+            size = sizes[marker]
+            at = at + size if size else self._value(marker, at, end, depth)
+
+        return _bounded(at, end)
 
     def _run(self, count: int, at: int) -> tuple[int, int]:
         """Steps over the items of a large array when all are small ints, or all alike, in a few operations on the whole."""
@@ -151,19 +167,22 @@ class _Walk:
 
         return count, at
 
-    def _value(self, at: int, end: int, depth: int) -> int:
+    def _value(self, marker: int, at: int, end: int, depth: int) -> int:
         """The end of one value that isn't of a fixed size."""
-        marker = self.data[at]
+        if marker < 0xA0:
+            if not depth or not self.containers:
+                raise self._too_many(depth)
+
+            self.containers -= 1
+            return (self._pairs if marker < 0x90 else self._values)(marker & 0x0F, at + 1, end, depth - 1)
+
         if marker in _WIDTHS:
             size, at = self._number(at + 1, _WIDTHS[marker], end)
             return _bounded(at + size, end)
 
-        if marker < 0xA0:
-            return self._container(marker & 0x0F, at + 1, end, depth=depth, keyed=marker < 0x90)
-
         if marker in _COUNTED:
             count, at = self._number(at + 1, _COUNTED[marker], end)
-            return self._container(count, at, end, depth=depth, keyed=marker >= 0xDE)
+            return self._counted(count, at, end, depth=depth, keyed=marker >= 0xDE)
 
         if marker in _FIXEXT:
             return self._extension(at + 1, _FIXEXT[marker], end, depth)
@@ -178,37 +197,19 @@ class _Walk:
         after = _bounded(at + width, end)
         return int.from_bytes(self.data[at:after], "big"), after
 
-    def _container(self, count: int, at: int, end: int, *, depth: int, keyed: bool) -> int:
-        if not depth:
-            raise LimitExceeded(f"The value nests deeper than {self.limits.depth} levels.")
+    def _counted(self, count: int, at: int, end: int, *, depth: int, keyed: bool) -> int:
+        if not depth or not self.containers:
+            raise self._too_many(depth)
 
         self.containers -= 1
-        if self.containers < 0:
-            raise LimitExceeded(f"The value has more than {self.limits.containers:,} containers.")
-
         _bounded(at + count * (2 if keyed else 1), end)
-        return self._pairs(count, at, end, depth - 1) if keyed else self._values(count, at, end, depth - 1)
+        return (self._pairs if keyed else self._values)(count, at, end, depth - 1)
 
-    def _pairs(self, count: int, at: int, end: int, depth: int) -> int:
-        data = self.data
-        sizes = _SIZES
-        for _ in range(count):
-            if at >= end:
-                raise _truncated()
+    def _too_many(self, depth: int) -> LimitExceeded:
+        if not depth:
+            return LimitExceeded(f"The value nests deeper than {self.limits.depth} levels.")
 
-            marker = data[at]
-            if (marker not in _KEYS or marker == 0xCF) and not self._is_key(at):
-                raise Malformed(f"Byte {at} begins a key that is no string, int of 64 bits, bool or bytes.")
-
-            size = sizes[marker]
-            at = at + size if size else self._value(at, end, depth)
-            if at >= end:
-                raise _truncated()
-
-            size = sizes[data[at]]
-            at = at + size if size else self._value(at, end, depth)
-
-        return _bounded(at, end)
+        return LimitExceeded(f"The value has more than {self.limits.containers:,} containers.")
 
     def _is_key(self, at: int) -> bool:
         """Whether an int of 64 bits that may be unsigned, or a text that MessagePack has no form for, begins at *at*."""

@@ -6,9 +6,32 @@ From below: `process` (one process) and `launch` (how it starts); `channel` (a s
 when again); `pool`. `port` has the words shared with whoever owns the variables.
 """
 
-from .options import Pool
-from .pool import WorkerPool
-from .port import GateClosed, Port, ProgramShape, WorkerCall
-from .statistics import PoolStatistics, WorkerStatistics
+# A context that stays local needs the words of `port` and no pool: what is behind a name is loaded when the name is used.
 
-__all__ = ["GateClosed", "Pool", "PoolStatistics", "Port", "ProgramShape", "WorkerCall", "WorkerPool", "WorkerStatistics"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .options import Pool as Pool
+    from .pool import WorkerPool as WorkerPool
+    from .port import GateClosed as GateClosed
+    from .port import Port as Port
+    from .port import ProgramShape as ProgramShape
+    from .port import WorkerCall as WorkerCall
+    from .statistics import PoolStatistics as PoolStatistics
+    from .statistics import WorkerStatistics as WorkerStatistics
+
+_ROOMS = {
+    "options": ("Pool",),
+    "pool": ("WorkerPool",),
+    "port": ("GateClosed", "Port", "ProgramShape", "WorkerCall"),
+    "statistics": ("PoolStatistics", "WorkerStatistics"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for room, names in _ROOMS.items():
+        if name in names:
+            return getattr(import_module(f".{room}", __name__), name)
+
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
