@@ -9,7 +9,7 @@ It starts inside this process and moves its whole state to worker processes when
 #   _exceptions.py   every public error, each owning its sentence
 #   wire/            the protocol that host and worker speak: messages, a state table, framing, limits. No I/O
 #   variables/       what a variable is: Var, types, constraints, records, copying. No I/O
-#   abc.py           contracts: StateBackend, SyncStateBackend, SessionStore, Capabilities
+#   abc/             contracts: StateBackend, SyncStateBackend, SessionStore, Capabilities
 #   state/           LocalState, BridgedState; stores/: where a session's records live
 #   supervision/     how a task is hosted apart from its caller, and names
 #   worker/          child/: what runs in a worker process, standard library only; host/: pools of them, and the door they knock at

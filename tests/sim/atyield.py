@@ -32,7 +32,7 @@ class Suspensions:
             self._suspended()
             try:
                 step, value = self._coroutine.send, (yield yielded)
-            except BaseException as error:  # noqa: BLE001 - it goes on into the coroutine, which is where it was meant to go
+            except BaseException as error:  # it goes on into the coroutine, which is where it was meant to go
                 step, value = self._coroutine.throw, error
 
     def _suspended(self) -> None:

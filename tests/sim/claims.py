@@ -7,6 +7,7 @@ L4 a refused operation had no effect. L5 every operation ended. L6 one backend s
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,9 @@ def _versions(key: str, ops: Sequence[Op], final: int | None) -> Iterable[str]:
 def refused_but_seen(history: History) -> list[str]:
     """L4."""
     refused = {value for op in history.ops if op.outcome is Outcome.FAIL for value in _written(op)}
-    return [f"L4 a refused write was read: {op}" for op in history.ops if op.reads and op.outcome is Outcome.OK and refused & set(_read(op))]
+    return [
+        f"L4 a refused write was read: {op}" for op in history.ops if op.reads and op.outcome is Outcome.OK and refused & set(_read(op))
+    ]
 
 
 def _written(op: Op) -> Iterable[Any]:
@@ -141,7 +144,7 @@ def backends(history: History) -> list[str]:
     """L6 as far as a client can see it: in time order, the kind of backend and the number of switches only rise."""
     seen = sorted((op for op in history.ops if op.ret != math.inf and op.facts), key=lambda op: op.ret)
     found: list[str] = []
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         if _stage(before) > _stage(after):
             found.append(f"L6 the backend went back: {dict(before.facts)} then {dict(after.facts)} at {after}")
 

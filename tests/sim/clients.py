@@ -34,7 +34,8 @@ class Menu:
     def line(self, draw: random.Random, recorder: Recorder, keys: Sequence[str]) -> Line:
         """One operation with its arguments."""
         name = draw.choices(list(self.weights), list(self.weights.values()))[0]
-        return _LINES[name](draw, recorder, keys)
+        line: Line = _LINES[name](draw, recorder, keys)
+        return line
 
 
 def _key(name: str) -> Any:

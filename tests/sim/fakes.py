@@ -160,9 +160,9 @@ class ToyContext:
     async def switch(self) -> None:
         """Move everything to a new backend, or change nothing."""
         if self.bug == "writes not held":
-            return await self._switch_under_lock(anyio.Lock())
-
-        return await self._switch_under_lock(self.lock)
+            await self._switch_under_lock(anyio.Lock())
+        else:
+            await self._switch_under_lock(self.lock)
 
     async def _switch_under_lock(self, lock: anyio.Lock) -> None:
         async with lock:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import anyio
 from anyio.lowlevel import checkpoint
 
-from dspex.abc import Applied, Capabilities, Changes, Delete, Lease, Mode, Put, Record, SessionStore, StateBackend, Staging
+from dspex.abc import Applied, Capabilities, Changes, Delete, Lease, Mode, Put, Record, SessionStore, Staging, StateBackend
 from dspex.state import LocalState
 from dspex.state.stores.memory import MemoryStaging, MemoryStore
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -100,7 +101,9 @@ def _where(coroutine: Any) -> str:
 
         coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "ag_await", None) or getattr(coroutine, "gi_yieldfrom", None)
 
-    return " < ".join(place for place in reversed(places[-8:]) if not place.startswith(("_async_yield", "_real_async_yield", "wait_task_rescheduled")))
+    return " < ".join(
+        place for place in reversed(places[-8:]) if not place.startswith(("_async_yield", "_real_async_yield", "wait_task_rescheduled"))
+    )
 
 
 # --- trio ------------------------------------------------------------------------------------------------------------------------
@@ -163,7 +166,7 @@ def _clock(controller: Controller) -> trio.testing.MockClock:
 
 def _lift_shields() -> None:
     for task in sorted(trio_run.GLOBAL_RUN_CONTEXT.runner.tasks, key=lambda task: task._counter):
-        status = task._cancel_status
+        status: Any = task._cancel_status
         while status is not None:
             status._scope.shield = False
             status = status._parent
@@ -190,6 +193,11 @@ class SimLoop(asyncio.BaseEventLoop):
     priority, since anyio's delivery of a cancellation queues itself again and would starve the very task that it waits for. For the
     same reason a loop that ran only callbacks for long counts as idle, and its clock goes on.
     """
+
+    # Of the base class, and not in its stubs.
+    _ready: deque[Any]
+    _scheduled: list[Any]
+    _stopping: bool
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -219,7 +227,9 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _all_tasks(self) -> Iterable[tuple[str, Any]]:
         tasks = asyncio.all_tasks(self)
-        return [(task.get_name(), task.get_coro()) for task in sorted(tasks, key=lambda task: self._controller.number(task, task.get_name()))]
+        return [
+            (task.get_name(), task.get_coro()) for task in sorted(tasks, key=lambda task: self._controller.number(task, task.get_name()))
+        ]
 
     def _sort_ready(self) -> list[asyncio.Handle]:
         """Take what is ready: task steps become choices, the other callbacks are returned."""
@@ -295,7 +305,10 @@ class Ran:
     def preemptions(self) -> list[str]:
         """Who was stopped for whom, by name."""
         name = self.controller.names
-        return [f"choice {at}: {name.get(old, 'nobody') if old is not None else 'nobody'} -> {name[new]}" for at, old, new in self.trace.preemptions]
+        return [
+            f"choice {at}: {name.get(old, 'nobody') if old is not None else 'nobody'} -> {name[new]}"
+            for at, old, new in self.trace.preemptions
+        ]
 
 
 def run(program: Callable[[], Awaitable[Any]], backend: Backend, chooser: Any = None, *, budget: int = STEPS) -> Ran:

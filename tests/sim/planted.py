@@ -16,10 +16,11 @@ from unittest.mock import patch
 import anyio
 from anyio.lowlevel import checkpoint
 
-from dspex.context import _switch as switch_module
+from dspex.context import SwitchReport
 from dspex.context._entry import BUDGET, Entry
 from dspex.context._handle import Context
 from dspex.context._switch import ACTIONS, NEXT, REVOCABLE, Revoked, Step, Switch
+from dspex.state._encoding import ops_of
 from dspex.state.bridged import AsyncBridgedState, BridgedState
 
 from .failpoints import Injected
@@ -185,17 +186,11 @@ def double_apply() -> AbstractContextManager[Any]:
         try:
             await original(backend, plan)
         except Injected:
-            ops = [op._replace(if_version=None) for op in _ops(plan, backend.table)]
+            ops = [op._replace(if_version=None) for op in ops_of(plan, backend.table)]
             await backend.store.apply(backend.lease, None, ops)
             backend._doubted = ()
 
     return patch.object(AsyncBridgedState, "_apply", apply)
-
-
-def _ops(plan: Any, table: Any) -> Any:
-    from dspex.state.bridged import ops_of
-
-    return ops_of(plan, table)
 
 
 def old_closed_first() -> AbstractContextManager[Any]:
@@ -222,7 +217,7 @@ def torn_commit() -> Iterator[None]:
         await checkpoint()
 
     async def commit(switch: Any) -> None:
-        report = switch_module.SwitchReport(0.0, 0, 0)
+        report = SwitchReport(0.0, 0, 0)
         switch._ground.install_switched(switch.published, report)
 
     with patch.dict(ACTIONS, {Step.VERIFY: verify, Step.COMMIT: commit}):

@@ -210,14 +210,14 @@ class _Play:
                 if self.plan.give_up:
                     group.start_soon(self._give_up_after, self.stage.random.randrange(2, 30), name="impatience of switch 1")
 
-            while self.stopping and self.context.close_reason is None:
-                await anyio.sleep(1)
+            if self.stopping:
+                await self.context.wait_closed()
 
             beside.cancel_scope.cancel()
 
     def _start_clients(self, group: Any) -> None:
         stage, plan, subject = self.stage, self.plan, ContextSubject(self.context)
-        for number in range(1, plan.clients + 1):
+        for _ in range(plan.clients):
             client = Client(stage.recorder)
             group.start_soon(perform, stage, subject, script(stage, KEYS, plan.lines, plan.menu), client, name=f"client {client.number}")
 
@@ -290,7 +290,10 @@ class _Play:
             expect(kind != "bridged" or self.plan.switchers > 1, f"L7 ensure_bridged raised {outcome}, and the backend is {kind}")
 
         if self.plan.timeout is not None or self.scope.cancel_called:
-            expect(seconds <= PATIENCE, f"L5 with a timeout of {self.plan.timeout} s, or cancelled, ensure_bridged took {seconds:.0f} s: {outcome}")
+            expect(
+                seconds <= PATIENCE,
+                f"L5 with a timeout of {self.plan.timeout} s, or cancelled, ensure_bridged took {seconds:.0f} s: {outcome}",
+            )
 
     async def _afterwards(self) -> None:
         """Everything has ended, and nothing fails any more: the context is whole, a retry works, and it is whole again."""
@@ -313,7 +316,9 @@ class _Play:
         wrong += in_store(self.store.kept, self.context, variables, littered=littered)
         wrong += same(self.before, variables)
         if isinstance(self.old, Far) and "backend.close" not in {fault.point for fault in self.points.fired}:
-            self.stage.expect(self.old.is_open == (self.context.variables.backend is self.old), f"L7 the old backend's is_open is {self.old.is_open}")
+            self.stage.expect(
+                self.old.is_open == (self.context.variables.backend is self.old), f"L7 the old backend's is_open is {self.old.is_open}"
+            )
 
         return variables
 
@@ -346,6 +351,8 @@ class _Play:
         """The next context on this session goes on where this one ended."""
         async with Context(bridge=OpenBridge(self.store), session_id=self.plan.session) as again:  # type: ignore[arg-type]
             variables = await again.variables.list()
-            self.stage.expect(cells(variables) == self.final, f"L8 the next context has {cells(variables)}, and this one ended with {self.final}")
+            self.stage.expect(
+                cells(variables) == self.final, f"L8 the next context has {cells(variables)}, and this one ended with {self.final}"
+            )
             self.stage.expect(again.resumed, "L8 the next context was not resumed")
             self.stage.wrong += same(self.before, variables)

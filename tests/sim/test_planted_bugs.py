@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from .choosers import Fifo
 from .clients import MIXED, Menu
 from .explore import BACKENDS, explore, minimal, play
-from .choosers import Fifo
 from .failpoints import Fault, Kind
 from .fakes import BUGS
 from .toy import ToyRun

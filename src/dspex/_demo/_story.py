@@ -114,7 +114,8 @@ async def _run_dspy(show: Show, ctx: Context) -> None:
 def _draw(show: Show, ctx: Context) -> None:
     show.heading("All of it")
     history = " -> ".join(kind.__name__ for kind, _ in ctx.backend.history)
-    bound: Branches = {f"{name}: {'; '.join(program.info.reasons)}": {} for name, program in ctx.programs.items()}
+    infos = [program.info for program in ctx.programs.values()]
+    bound: Branches = {f"{info.id}{info.signature}: in a {info.where}, calls: {info.calls}": {} for info in infos}
     statistics = ctx.statistics()
     show.tree(
         f"context {ctx.id} [{ctx.status}]",

@@ -7,7 +7,7 @@ from .chain import current_chain
 from .context import ProgramContext, SyncProgramContext
 from .home import Home
 from .inspector import reasons
-from .isolated import isolated
+from .isolating import isolated
 from .prediction import Prediction
 from .spec import Declaration, Declared, ProgramSpec
 

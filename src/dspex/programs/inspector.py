@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from ._walk import Found, find_dspy
-from .isolated import isolation_of
+from .isolating import isolation_of
 
 OUTSIDE_TYPES: Final = frozenset({"dspy", "python"})
 """The types, of a program or of one of its modules, that run outside this process."""

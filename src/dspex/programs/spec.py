@@ -15,7 +15,7 @@ from ._restoring import restorer
 from ._walk import dspy_class
 from .definition import Definition
 from .inspector import CALLABLE_KEY, reasons
-from .isolated import isolation_of
+from .isolating import isolation_of
 from .prediction import answered
 from .secrets import refuse_keyed_models
 from .signature import Shape, shape_of

@@ -1,4 +1,4 @@
-"""The README's code is Python, takes from the front door only what is there, and points at files that exist."""
+"""What the documents claim: the README's code works as far as it can alone, its files exist, SECURITY.md tells the limits that hold."""
 
 from __future__ import annotations
 
@@ -41,3 +41,15 @@ def test_its_test_command_is_what_ci_runs():
     command = re.search(r"```sh\n(.*pip install -q nox.*)\n```", README).group(1)
     assert command.split(" && ")[-1].strip() == ".venv/bin/nox"
     assert re.search(r"^\.venv/bin/python -m nox\b", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+
+
+def test_the_security_table_tells_the_limits_that_hold():
+    from dspex.wire.limits import Limits
+
+    limits = Limits()
+    told = (ROOT / "SECURITY.md").read_text()
+    assert f"Frames of at most {limits.frame >> 10} KiB" in told
+    assert f"messages of at most {limits.message >> 20} MiB" in told
+    assert f"nesting of at most {limits.depth}" in told
+    assert f"at most {limits.containers:,} containers a message" in told
+    assert f"integers of at most {limits.int_bytes >> 10} KiB" in told
