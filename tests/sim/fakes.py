@@ -141,8 +141,12 @@ class ToyContext:
 
     async def set_many(self, values: Mapping[str, Any]) -> Any:
         async def use(backend: ToyBackend) -> dict[str, int]:
+            versions = {}
             with anyio.CancelScope(shield=True):  # the toy's way to be atomic
-                return {key: await self._put(backend, key, value) for key, value in values.items()}
+                for key, value in values.items():
+                    versions[key] = await self._put(backend, key, value)
+
+            return versions
 
         return await self._turn(use, reads=False)
 

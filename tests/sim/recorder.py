@@ -143,7 +143,7 @@ class Recorder:
     def _lose(self, client: int, name: str, args: tuple[Any, ...], call: int, error: BaseException) -> None:
         verdict = _verdict(error)
         ret = next(self._stamps)
-        told = f"{type(error).__name__}: {str(error)[:120]}"
+        told = f"{type(error).__name__}: {str(error)[:120]}" if isinstance(error, Exception) else "cancelled"
         self._note(Op(client, name, args, call, ret if verdict is Outcome.FAIL else math.inf, verdict, UNKNOWN, told))
 
     def _note(self, op: Op) -> None:

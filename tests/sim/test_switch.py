@@ -139,6 +139,19 @@ def test_failing_and_cancelled_at_every_suspension(kind, place):
     )
 
 
+def test_out_of_time_at_the_very_moment_of_each_step(seeds):
+    slow = tuple(Fault(point, Kind.SLOW, 0) for point in ("store.open", "store.stage", "staging.put", "staging.scan"))
+    for place in ({"store": "far"}, {"source": "far", "private": True}):
+        for timeout in range(15, 240, 15):
+            tally = explore(SwitchRun(faults=slow, timeout=float(timeout), **place), seeds[:6])
+            assert tally.finding is None, f"{timeout}: {tally.finding}"
+
+
+def test_a_timeout_counts_while_the_switch_waits_for_its_turn():
+    hanging = (Fault("backend.set", Kind.HANG),)
+    check([SwitchRun(source="far", steady=True, faults=hanging, timeout=5.0, menu=Menu({"set": 1}))])
+
+
 def test_a_store_that_hangs_does_not_keep_a_context_from_stopping():
     faults = (Fault("store.apply", Kind.HANG, 2),)
     check(SwitchRun(store="far", steady=True, faults=faults, stop=True, stop_after=(60, 120), private=private) for private in (False, True))

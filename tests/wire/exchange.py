@@ -43,7 +43,7 @@ def events(end: Connection) -> list[Any]:
 
 def pump(ends: dict[str, Connection], chance: random.Random) -> dict[str, list[Any]]:
     """Carries bytes both ways, in random pieces and turns, until nothing moves any more. Gives what came out at each end."""
-    events: dict[str, list[Any]] = {"host": [], "worker": []}
+    came: dict[str, list[Any]] = {"host": [], "worker": []}
     on_the_way = {"host": bytearray(), "worker": bytearray()}
     still = 0
     while still < 2:
@@ -55,10 +55,8 @@ def pump(ends: dict[str, Connection], chance: random.Random) -> dict[str, list[A
         del on_the_way[sender][: len(piece)]
         if piece:
             ends[receiver].receive(piece)
-            events[receiver] += events(ends[receiver])
+            came[receiver] += events(ends[receiver])
 
         still = 0 if any(on_the_way.values()) or piece else still + 1
 
-    return events
-
-
+    return came

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import random
-import struct
 from typing import Any
 
 import pytest
-from dspex._exceptions import LocalProtocolError, RemoteProtocolError
-from dspex.wire import Call, Close, Connection, Credit, Error, Hello, Limits, Log, Op, OpReply, Reply, Unencodable, decode, encode
-from dspex.wire.framing import HEADER_SIZE, MORE, OPTIONAL
-from dspex.wire.operations import OPERATIONS
 from hypothesis import given, settings, strategies as st
 from wire.exchange import SMALL, called, events, frames, pump, raw
-from wire.samples import plain_values, same
+
+from dspex.wire import Connection, Credit, Limits, Op, OpReply, Reply, Unencodable, decode
+from dspex.wire.framing import MORE
 
 
 @settings(max_examples=60)
@@ -31,11 +28,11 @@ def test_long_messages_of_many_streams_arrive_whole_and_in_order(to_worker: Any,
     for at, (stream, size) in enumerate(to_host):
         ends["worker"].send(stream, Op([[at, "append", "x", "w" * size]]))
 
-    events = pump(ends, random.Random(seed))
+    came = pump(ends, random.Random(seed))
     for role, sent, letter in (("worker", to_worker, "h"), ("host", to_host, "w")):
         for stream in range(1, 5):
             expected = [(at, letter * size) for at, (on, size) in enumerate(sent) if on == stream]
-            got = [(item[0], item[-1]) for on, message in events[role] if on == stream for item in message.values()[0]]
+            got = [(item[0], item[-1]) for on, message in came[role] if on == stream for item in message.values()[0]]
             assert got == expected
 
     for end in ends.values():
@@ -85,9 +82,9 @@ def test_long_messages_take_turns() -> None:
     for stream in (1, 2, 3):
         worker.send(stream, Reply(b"x" * 500))
 
-    frames = frames(worker.data_to_send())
-    assert [stream for _, _, stream, _ in frames] == [1, 2, 3] * 4
-    assert all(flags & MORE for _, flags, _, _ in frames)
+    sent = frames(worker.data_to_send())
+    assert [stream for _, _, stream, _ in sent] == [1, 2, 3] * 4
+    assert all(flags & MORE for _, flags, _, _ in sent)
 
 
 CROWDED = Limits(frame=64, window=128, message=300)
@@ -123,8 +120,8 @@ def test_the_streams_that_stood_still_go_on_once_the_oldest_is_whole() -> None:
     for stream in range(1, 7):
         ends["worker"].send(stream, Reply(b"x" * 250))
 
-    events = pump(ends, random.Random(2))
-    assert sorted(stream for stream, _ in events["host"]) == [1, 2, 3, 4, 5, 6]
+    came = pump(ends, random.Random(2))
+    assert sorted(stream for stream, _ in came["host"]) == [1, 2, 3, 4, 5, 6]
     assert ends["host"]._partials._held == 0
 
 
@@ -145,8 +142,6 @@ def test_a_late_answer_in_chunks_is_taken_and_dropped() -> None:
     events(host)
     host.send(1, OpReply([[1, True, b"x" * 2000]]))
     worker.send(1, Reply("done without it"))
-    events = pump({"host": host, "worker": worker}, random.Random(3))
-    assert events == {"host": [(1, Reply("done without it"))], "worker": []}
+    came = pump({"host": host, "worker": worker}, random.Random(3))
+    assert came == {"host": [(1, Reply("done without it"))], "worker": []}
     assert not host.blocked
-
-

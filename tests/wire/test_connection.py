@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import random
-import struct
 from typing import Any
 
 import pytest
-from dspex._exceptions import LocalProtocolError, RemoteProtocolError
-from dspex.wire import Call, Close, Connection, Credit, Error, Hello, Limits, Log, Op, OpReply, Reply, Unencodable, decode, encode
-from dspex.wire.framing import HEADER_SIZE, MORE, OPTIONAL
-from dspex.wire.operations import OPERATIONS
-from hypothesis import given, settings, strategies as st
-from wire.exchange import SMALL, called, events, frames, pump, raw
+from hypothesis import given, strategies as st
+from wire.exchange import called, events
 from wire.samples import plain_values, same
+
+from dspex.wire import Call, Connection, Op, OpReply, Reply, Unencodable, encode
 
 
 def test_a_call_its_operations_and_its_reply(in_use: str, thread_pair: tuple[Connection, Connection]) -> None:
@@ -48,15 +45,15 @@ def test_messages_arrive_whole_however_the_bytes_are_cut(sent: list[Any], seed: 
     for stream, value in enumerate(sent, 1):
         worker.send(stream, Reply(value))
 
-    data, chance, events = worker.data_to_send(), random.Random(seed), []
+    data, chance, came = worker.data_to_send(), random.Random(seed), []
     while data:
         size = chance.randint(1, 40)
         host.receive(data[:size])
-        events += events(host)
+        came += events(host)
         data = data[size:]
 
-    assert [stream for stream, _ in events] == list(range(1, len(sent) + 1))
-    assert all(same(message.value, value) for (_, message), value in zip(events, sent, strict=True))
+    assert [stream for stream, _ in came] == list(range(1, len(sent) + 1))
+    assert all(same(message.value, value) for (_, message), value in zip(came, sent, strict=True))
 
 
 def test_a_value_that_cannot_cross_queues_nothing_and_names_the_field(in_use: str, thread_pair: tuple[Connection, Connection]) -> None:
@@ -111,5 +108,3 @@ def test_values_nest_as_deep_in_a_message_as_on_their_own(in_use: str, thread_pa
     host.send(1, OpReply([[1, True, value]]))
     worker.receive(host.data_to_send())
     assert events(host)[0][1].ops[0][3] == events(worker)[0][1].results[0][2] == value
-
-

@@ -7,14 +7,14 @@ import struct
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
+from wire.exchange import SMALL, called, events, raw
+from wire.samples import plain_values
+
 from dspex._exceptions import LocalProtocolError, RemoteProtocolError
-from dspex.wire import Call, Close, Connection, Credit, Error, Hello, Limits, Log, Op, OpReply, Reply, Unencodable, decode, encode
+from dspex.wire import Call, Close, Connection, Credit, Error, Hello, Limits, Log, Op, OpReply, Reply, encode
 from dspex.wire.framing import HEADER_SIZE, MORE, OPTIONAL
 from dspex.wire.operations import OPERATIONS
-from hypothesis import given, settings, strategies as st
-from wire.exchange import SMALL, called, events, frames, pump, raw
-from wire.samples import plain_values, same
-
 
 OP = encode([[[1, "get", "x"]]])
 

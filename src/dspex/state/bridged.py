@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from time import time_ns
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from anyio import CancelScope, Lock
+from anyio import Lock, move_on_after
 from anyio.lowlevel import checkpoint
 
 from dspex._exceptions import DspexError, SessionTaken
@@ -27,6 +27,9 @@ from dspex.state.stores.memory import MemoryStore
 if TYPE_CHECKING:
     from dspex.abc import Key
     from dspex.variables import Cell, Definition, Variable
+
+# Seconds that giving a lease back may take, shielded. One that stays ends by itself, or with its holder's next attempt.
+FAREWELL = 5.0
 
 
 def capabilities_over(store: SessionStore) -> Capabilities:
@@ -180,8 +183,9 @@ class AsyncBridgedState(StateBackend):
     """
     Variables encoded in a store that is awaited. Arguments and attributes as with `BridgedState`.
 
-    Operations take turns. A write that is under way is finished even if its caller is cancelled, so it has happened in the store and in the
-    table or in neither. Where the store failed in the middle, the next operation first reads back what it wrote.
+    Operations take turns. Where a write was cut, or the store failed in the middle of it, the next operation first reads back what the store
+    has, so it has happened in the store and in the table or in neither. Whoever wants a write under way to be finished shields it: the
+    owner of a context does, for as long as the context isn't out of time to stop.
     """
 
     __slots__ = ("_doubted", "_holder", "_lock", "_mode", "_ops", "capabilities", "cells", "lease", "store", "table")
@@ -207,9 +211,8 @@ class AsyncBridgedState(StateBackend):
         return self.lease is not None and self.lease.resumed
 
     async def open(self, session_id: str, *, ttl: float | None = None, existing: Sequence[Variable] | None = None) -> None:
-        with CancelScope(shield=True):
-            self.lease = await self.store.open(session_id, self._mode, ttl=ttl, holder=self._holder or session_id)
-
+        # Cut here, a lease may be left that nobody here knows of. The same holder takes it over at its next attempt.
+        self.lease = await self.store.open(session_id, self._mode, ttl=ttl, holder=self._holder or session_id)
         try:
             lease = self._held()
             _refuse_both(lease, existing)
@@ -240,7 +243,7 @@ class AsyncBridgedState(StateBackend):
     async def close(self, *, drop: bool = False) -> None:
         lease, self.lease = self.lease, None
         if lease is not None:
-            with CancelScope(shield=True):
+            with move_on_after(FAREWELL, shield=True):
                 await (self.store.drop if drop else self.store.release)(lease)
 
     async def get(self, key: Key) -> Any:
@@ -301,8 +304,7 @@ class AsyncBridgedState(StateBackend):
             await self._settle()
             plan = planned(*args)
             if plan.writes:
-                with CancelScope(shield=True):
-                    await self._apply(plan)
+                await self._apply(plan)
 
             self.table.commit(plan.writes)
 

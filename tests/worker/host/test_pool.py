@@ -241,9 +241,6 @@ async def test_a_program_that_will_not_end_is_killed_with_its_worker_and_others_
             async with anyio.create_task_group() as cancelled:
                 cancelled.start_soon(pool.call, call("never_end" + suffix, port=desk, v="x"))
                 await desk.asked("x")
-                desk.answer(1)
-                # It has its answer once it can be served another: from here on it ignores everything.
-                await pool.call(call("echo", value=1))
                 cancelled.cancel_scope.cancel()
 
         assert isinstance(results[0], WorkerDied)
@@ -323,8 +320,6 @@ async def test_a_program_whose_caller_is_cancelled_twice_natively_is_not_left_ru
         pid = await pool.call(call("pid"))
         task = asyncio.get_running_loop().create_task(pool.call(call("never_end" + suffix, port=desk, v="x")))
         await desk.asked("x")
-        desk.answer(1)
-        await pool.call(call("nothing"))
         for _ in range(2):
             task.cancel()
             for _ in range(5):
