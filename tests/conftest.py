@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any, TypeVar
@@ -58,6 +59,17 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.option.shuffle:
         random.Random(config.option.shuffle).shuffle(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Lend the main thread the test's name: the stacks that are printed when a test hangs tell threads by name, and not the test."""
+    main = threading.main_thread()
+    main.name, usual = item.nodeid, main.name
+    try:
+        return (yield)
+    finally:
+        main.name = usual
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

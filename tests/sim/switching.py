@@ -103,8 +103,8 @@ class SwitchRun:
 
             original = Switch.run
 
-            async def counted(switch: Switch, *args: Any, **options: Any) -> None:
-                await _playing[0].counted(original(switch, *args, **options))
+            async def counted(switch: Switch, *args: Any, **options: Any) -> Any:
+                return await _playing[0].counted(original(switch, *args, **options))
 
             patches.enter_context(patch.object(Switch, "run", counted))
             patches.enter_context(patch("dspex.bridge.WorkerPool", NoPool))
@@ -152,11 +152,11 @@ class _Play:
         if self.final is not None and self.plan.session is not None and not self._littered():
             await self._resume()
 
-    async def counted(self, switching: Any) -> None:
+    async def counted(self, switching: Any) -> Any:
         watched = Suspensions(switching, at=self.plan.cancel_at, action=self._strike)
         self.points.armed = True
         try:
-            await watched
+            return await watched
         finally:
             self.points.armed = self.plan.steady
             if self.plan.suspensions is not None:

@@ -73,3 +73,4 @@ def test_what_is_found_is_the_bug(bug):
 def test_cancelling_at_every_suspension_finds(bug):
     assert swept(planted=bug, **SWEPT[bug])
     assert swept(**SWEPT[bug]) == []
+    assert swept(planted=planted.no_bug, **SWEPT[bug]) == []

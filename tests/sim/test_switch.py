@@ -28,8 +28,8 @@ CLEANING = ("staging.abort", "store.drop")
 MORE = Menu({"get": 3, "info": 3, "set": 4, "cas": 1, "add": 1, "update": 2, "set_many": 2, "get_many": 1, "snapshot": 1, "list": 1})
 
 SCENARIOS = {
-    "under load": SwitchRun(menu=MORE),
-    "a private bridge": SwitchRun(private=True, menu=MORE),
+    "under load": SwitchRun(menu=MORE, lines=7),
+    "a private bridge": SwitchRun(private=True, menu=MORE, lines=7),
     "all far away": SwitchRun(source="far", store="far", menu=MORE),
     "a far backend into memory": SwitchRun(source="far", menu=MORE),
     "whole objects": SwitchRun(source="far", store="far", menu=WHOLE),

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pydantic
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from dspex._exceptions import DspexError, InvalidSnapshot, InvalidValue
 from dspex.variables import Cell, Definition, Snapshot, Var, copy_value, resolve, same
@@ -151,6 +151,7 @@ EVERY = pytest.mark.parametrize(
     "declared", [pytest.param(*pair, id=name) for name, pair in {n: ((t, s),) for n, (t, s) in DECLARED.items()}.items()]
 )
 Declared = tuple[Any, st.SearchStrategy[Any]]
+A_SHARE = settings(max_examples=max(10, settings().max_examples // 3))  # of the examples: each of these tests runs once for every type
 
 
 def defined(declared: Declared) -> Definition:
@@ -158,6 +159,7 @@ def defined(declared: Declared) -> Definition:
 
 
 @EVERY
+@A_SHARE
 @given(data=st.data())
 def test_a_stored_value_is_the_same_as_what_was_given(declared: Declared, data: st.DataObject) -> None:
     value = data.draw(declared[1])
@@ -165,6 +167,7 @@ def test_a_stored_value_is_the_same_as_what_was_given(declared: Declared, data: 
 
 
 @EVERY
+@A_SHARE
 @given(data=st.data())
 def test_a_value_survives_the_codec_with_its_exact_type(declared: Declared, data: st.DataObject) -> None:
     definition = defined(declared)
@@ -174,6 +177,7 @@ def test_a_value_survives_the_codec_with_its_exact_type(declared: Declared, data
 
 
 @EVERY
+@A_SHARE
 @given(data=st.data())
 def test_a_value_survives_a_snapshot_in_json_with_its_exact_type(declared: Declared, data: st.DataObject) -> None:
     definition = defined(declared)
@@ -196,6 +200,7 @@ def without_fields_set(value: Any) -> Any:
 
 
 @EVERY
+@A_SHARE
 @given(data=st.data())
 def test_what_was_given_can_be_changed_without_changing_what_is_stored(declared: Declared, data: st.DataObject) -> None:
     value = data.draw(declared[1])
@@ -207,6 +212,7 @@ def test_what_was_given_can_be_changed_without_changing_what_is_stored(declared:
 
 
 @EVERY
+@A_SHARE
 @given(data=st.data())
 def test_what_was_read_can_be_changed_without_changing_what_is_stored(declared: Declared, data: st.DataObject) -> None:
     definition = defined(declared)
@@ -259,6 +265,7 @@ def test_a_type_and_its_label_mean_the_same(declared: Declared) -> None:
 
 
 @EVERY
+@A_SHARE
 @given(data=st.data())
 def test_the_estimate_of_a_size_is_of_the_right_order(declared: Declared, data: st.DataObject) -> None:
     definition = defined(declared)
@@ -305,6 +312,7 @@ def test_what_check_takes_is_within_the_bounds(definition: Definition, value: An
 
 
 @EVERY
+@A_SHARE
 @given(data=st.data())
 def test_foreign_data_is_restored_to_a_value_of_the_type_or_refused(declared: Declared, data: st.DataObject) -> None:
     definition = defined(declared)

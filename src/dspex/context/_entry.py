@@ -139,7 +139,7 @@ class Entry:
                 raise self.crash(error, "set") from error
 
         if self.hub is not None:
-            self.hub.mark("set", cell.name)
+            self.hub.mark("set", cell.name, version)
 
         return version
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from .._exceptions import CallCycle, ContextClosed, NameTaken, SessionTaken
+from .._exceptions import CallCycle, CallTimeout, ContextClosed, NameTaken, SessionTaken
 from ..abc import StateBackend, SyncStateBackend
 from ..state import AsyncBridgedState, BackendSpec, BridgedState, backend_from
 from ..supervision import HostTask, Names
@@ -26,7 +26,7 @@ from ._life import Life
 from ._mailbox import TAKEN, WITHDRAWN, Request
 from ._seed_names import SeedNames
 from ._status import SERVING, BackendInfo, BackendKind, CloseReason, ContextStatistics, Status, SwitchReport
-from ._switch import Progress, Revoked, Switch
+from ._switch import SETTLE, Progress, Switch
 from ._variables import Variables
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ _NAMES: Names[Context] = Names("dspex_names")
 _SESSIONS: Names[Context] = Names("dspex_sessions")
 _numbers = itertools.count(1)
 _NO_PROGRAMS: Mapping[str, Bound] = MappingProxyType({})
+
+# Seconds that the caller of a switch, when it has gone, waits for the commit or the roll back to be over.
+PATIENCE = 3 * SETTLE
 
 Init = Callable[["Context"], Any]
 
@@ -276,17 +279,21 @@ class Context(SeedNames):
         if self.serving.requires_bridge:
             return
 
-        deadline = anyio.current_effective_deadline()
-        own = anyio.current_time() + timeout if timeout is not None else deadline
-        request = Request("run", (self._switch, on_progress, min(own, deadline)), deadline=deadline)
+        request = Request("run", (self._switch, on_progress), deadline=anyio.current_effective_deadline())
         entry.close_gate()
         try:
-            await entry.mailbox.ask(request)
+            with anyio.move_on_after(timeout) as patience:
+                await entry.mailbox.ask(request)
         except BaseException:
-            await self._revoke(request)
+            await self._turn_back(request)
             raise
         finally:
             entry.open_gate()
+
+        if patience.cancelled_caught:
+            await self._turn_back(request)
+            if timeout is not None and not request.result and request.error is None:
+                raise _late(self.id, timeout)
 
         if request.error is not None:
             raise request.error
@@ -294,27 +301,26 @@ class Context(SeedNames):
         if request.state == WITHDRAWN:
             await entry.out_of_time("ensure_bridged")
 
-    async def _revoke(self, request: Request) -> None:
-        """The caller of a switch has gone: turn it back unless it has committed, and wait for that, shielded, for as long as it may take."""
-        if request.state == TAKEN and request.scope is not None:
-            request.scope.cancel()
+    async def _turn_back(self, request: Request) -> None:
+        """Nobody waits for this switch any more: it rolls back unless it has committed. Returns when that is settled."""
+        if request.state == TAKEN:
             request.answered = anyio.Event()
-            with anyio.move_on_after(10, shield=True):
+            if request.scope is not None:
+                request.scope.cancel()
+
+            with anyio.move_on_after(PATIENCE, shield=True):
                 await request.answered.wait()
 
-    async def _switch(self, request: Request, on_progress: Progress | None, deadline: float) -> None:
-        """In the owner's turn."""
+    async def _switch(self, request: Request, on_progress: Progress | None) -> bool:
+        """In the owner's turn. Whether the context is bridged now."""
         entry = self.variables
-        assert entry.backend is not None
-        if entry.backend.requires_bridge:
-            return
+        if self.serving.requires_bridge:
+            return True
 
         entry.status = Status.SWITCHING if entry.status is Status.RUNNING else entry.status
         try:
-            await Switch(self, on_progress).run(request, deadline)
-        except Revoked:
-            # Its caller has gone, and it was turned back. There is nobody to tell.
-            return
+            await Switch(self, on_progress).run(request)
+            return self.serving.requires_bridge
         finally:
             if entry.status is Status.SWITCHING:
                 entry.status = Status.RUNNING
@@ -527,6 +533,12 @@ class Context(SeedNames):
     async def export_state(self) -> Snapshot:
         """All variables with everything that is known of them, as of one moment."""
         return Snapshot(session_id=self.id, variables=tuple(await self.variables.list()))
+
+
+def _late(context_id: str, timeout: float) -> CallTimeout:
+    error = CallTimeout(what=f"The switch of context {context_id!r}", seconds=timeout)
+    error.applied = False
+    return error
 
 
 def _check_timeout(timeout: float | None) -> None:

@@ -11,7 +11,6 @@ The table is the whole of it: a step and how it went give the next step.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from enum import Enum
 from time import perf_counter
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from .._exceptions import BackendSwitchError, CallTimeout
+from .._exceptions import BackendSwitchError
 from ..state import Move
 from ._status import SwitchReport
 
@@ -65,7 +64,7 @@ NEXT: dict[tuple[Step, bool], Step] = {
     (Step.ROLL_BACK, False): Step.KEPT,
 }
 FINAL = frozenset({Step.SWITCHED, Step.KEPT})
-# Until here a cancellation or a deadline turns the switch back.
+# Until here its caller, when it goes or runs out of time, turns the switch back.
 REVOCABLE = frozenset({Step.OPEN, Step.STAGE, Step.VERIFY})
 
 
@@ -107,18 +106,16 @@ class Switch:
         self.failed_at = Step.OPEN
         self.error: BaseException | None = None
 
-    async def run(self, request: Request, deadline: float = math.inf) -> None:
+    async def run(self, request: Request) -> None:
         """
-        Switches, or leaves everything as it was.
+        Switches, or leaves everything as it was. While the scope it puts into *request* is there, cancelling that turns it back.
 
         Raises:
             BackendSwitchError: a step before the commit failed; from its cause.
-            CallTimeout: *deadline* passed before the commit.
 
         """
         try:
-            with anyio.CancelScope(deadline=deadline) as scope:
-                request.scope = scope
+            with anyio.CancelScope() as request.scope:
                 while self.step in REVOCABLE:
                     await self._do()
         except BaseException:
@@ -126,14 +123,15 @@ class Switch:
             self._fail(Revoked())
             await self._settle()
             raise
+        finally:
+            request.scope = None
 
-        request.scope = None
         if self.step in REVOCABLE:
-            self._fail(self._revoked(deadline))
+            self._fail(Revoked())
 
         await self._settle()
-        if self.step is Step.KEPT:
-            raise self._told()
+        if self.error is not None and not isinstance(self.error, Revoked):
+            raise self._told(self.error)
 
     async def _settle(self) -> None:
         """The steps that nobody may interrupt: each shielded, each with a deadline."""
@@ -162,15 +160,8 @@ class Switch:
 
         self.step = NEXT[self.step, False]
 
-    def _revoked(self, deadline: float) -> BaseException:
-        late = anyio.current_time() >= deadline
-        error = CallTimeout(what=f"The switch of context {self._ground.id!r}", seconds=perf_counter() - self._began)
-        error.applied = False
-        return error if late else Revoked()
-
-    def _told(self) -> BaseException:
-        error = self.error
-        if isinstance(error, (BackendSwitchError, CallTimeout, Revoked)):
+    def _told(self, error: BaseException) -> BackendSwitchError:
+        if isinstance(error, BackendSwitchError):
             return error
 
         told = BackendSwitchError(self._ground.id, step=self.failed_at.value, problem=f"{type(error).__name__}: {error}")

@@ -342,6 +342,20 @@ class Variables(Entry):
 
         return found
 
+    def version_of(self, name: str) -> int:
+        """The version of the variable called *name*, right after it was written, on a backend that needs no await."""
+        cell = self.cells.get(name)
+        if cell is not None:
+            return cell.version
+
+        backend: Any = self.backend
+        return int(backend.info(name).version)
+
+    async def version_awaited(self, name: str) -> int:
+        """The same on any other. Only in the owner's turn."""
+        backend: Any = self.backend
+        return int((await backend.info(name)).version)
+
     def open_hub(self) -> Hub:
         """The watches, for one more."""
         self.admit()

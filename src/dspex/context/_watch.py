@@ -40,6 +40,10 @@ class Source(Protocol):
 
     def latest_nowait(self, name: str) -> Variable | None: ...
 
+    def version_of(self, name: str) -> int: ...
+
+    async def version_awaited(self, name: str) -> int: ...
+
     async def list(self) -> list[Variable]: ...
 
     def open_hub(self) -> Hub: ...
@@ -48,12 +52,13 @@ class Source(Protocol):
 
 
 class Mark:
-    """That a name changed: how it did last, and how often since it was handed over."""
+    """That a name changed: how it did last, how often since it was handed over, and the version before the first of these."""
 
-    __slots__ = ("count", "kind")
+    __slots__ = ("base", "count", "kind")
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, base: int) -> None:
         self.kind: Kind = kind
+        self.base = base
         self.count = 0
 
 
@@ -84,10 +89,10 @@ class Hub:
         for watch in self._watches:
             watch.end(error)
 
-    def mark(self, kind: Kind, name: str) -> None:
-        """*name* changed. A plain step."""
+    def mark(self, kind: Kind, name: str, version: int) -> None:
+        """*name* changed, and is at *version* now. A plain step."""
         for watch in self._watches:
-            watch.mark(kind, name)
+            watch.mark(kind, name, version)
 
     def observe(self, name: str, args: Sequence[Any], method: Callable[..., Any]) -> Any:
         """Runs an operation of a synchronous backend and marks what it changed."""
@@ -96,7 +101,10 @@ class Hub:
 
         touched = self._touched(name, args)
         result = method(*args)
-        self._mark_all(_KINDS[name], touched)
+        kind = _KINDS[name]
+        for changed in touched:
+            self.mark(kind, changed, -1 if kind == "deleted" else self.source.version_of(changed))
+
         return result
 
     async def observe_async(self, name: str, args: Sequence[Any], method: Callable[..., Any]) -> Any:
@@ -106,7 +114,10 @@ class Hub:
 
         touched = self._touched(name, args)
         result = await method(*args)
-        self._mark_all(_KINDS[name], touched)
+        kind = _KINDS[name]
+        for changed in touched:
+            self.mark(kind, changed, -1 if kind == "deleted" else await self.source.version_awaited(changed))
+
         return result
 
     def _touched(self, name: str, args: Sequence[Any]) -> list[str]:
@@ -115,10 +126,6 @@ class Hub:
 
         keys: Iterable[Any] = args[0] if name == "set_many" else (args[0],)
         return [self.source.name_of(key) for key in keys]
-
-    def _mark_all(self, kind: Kind, touched: list[str]) -> None:
-        for changed in touched:
-            self.mark(kind, changed)
 
 
 class Watch:
@@ -148,7 +155,7 @@ class Watch:
         self._hub.join(self)
         if self._include_initial:
             for variable in await self._source.list():
-                self.mark("set", variable.name)
+                self.mark("set", variable.name, variable.version)
 
         return self
 
@@ -191,7 +198,7 @@ class Watch:
         if mark.count <= 0:
             self._marks.pop(name, None)
 
-        return self._change(kind, name, latest, taken - 1)
+        return self._change(kind, name, latest, mark, taken)
 
     async def _latest(self, name: str) -> Variable | None:
         if not self._finished:
@@ -203,19 +210,18 @@ class Watch:
 
         return self._final.get(name)
 
-    def _change(self, kind: Kind, name: str, latest: Variable | None, skipped: int) -> Change | None:
+    def _change(self, kind: Kind, name: str, latest: Variable | None, mark: Mark, taken: int) -> Change | None:
         seen = self._seen.get(name)
         if latest is None:
             self._seen.pop(name, None)
-            return Change(kind="deleted", name=name, value=None, version=seen[1] if seen else -1, skipped=skipped)
+            return Change(kind="deleted", name=name, value=None, version=seen[1] if seen else mark.base, skipped=taken - 1)
 
         # A write that came between the mark and the reading was handed over with it.
         if seen == (latest.id, latest.version):
             return None
 
-        if seen is not None and seen[0] == latest.id:
-            skipped = latest.version - seen[1] - 1
-
+        base = seen[1] if seen is not None and seen[0] == latest.id else mark.base
+        skipped = max(0, latest.version - base - 1)
         self._seen[name] = (latest.id, latest.version)
         return Change(
             kind=kind,
@@ -227,14 +233,16 @@ class Watch:
             sensitive=latest.sensitive,
         )
 
-    def mark(self, kind: Kind, name: str) -> None:
+    def mark(self, kind: Kind, name: str, version: int) -> None:
         """A writer's step: never waits, keeps one entry a name."""
         if self._names is not None and name not in self._names:
             return
 
         mark = self._marks.get(name)
         if mark is None:
-            mark = self._marks[name] = Mark(kind)
+            mark = self._marks[name] = Mark(kind, version - 1)
+        elif kind == "defined":
+            mark.base = version - 1
 
         # A variable that was defined and then set, and never seen between, is still new to the watcher.
         if not (mark.kind == "defined" and kind == "set" and mark.count):

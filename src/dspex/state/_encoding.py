@@ -20,10 +20,13 @@ from dspex.abc import ABSENT, Delete, Put, Record
 from dspex.state._index import SLICE
 from dspex.state._table import Plan, Table
 from dspex.variables import Cell, Definition
-from dspex.wire.codec import Unencodable, decode, encode
+from dspex.wire.codec import Unencodable, decode, encode, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# Here msgspec is always there; the pure codec is for workers.
+upgrade()
 
 MARK = ""
 PIECE = 1 << 20

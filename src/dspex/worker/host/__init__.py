@@ -14,12 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .options import Pool as Pool
     from .pool import WorkerPool as WorkerPool
-    from .port import GateClosed as GateClosed
-    from .port import Port as Port
-    from .port import ProgramShape as ProgramShape
-    from .port import WorkerCall as WorkerCall
-    from .statistics import PoolStatistics as PoolStatistics
-    from .statistics import WorkerStatistics as WorkerStatistics
+    from .port import GateClosed as GateClosed, Port as Port, ProgramShape as ProgramShape, WorkerCall as WorkerCall
+    from .statistics import PoolStatistics as PoolStatistics, WorkerStatistics as WorkerStatistics
 
 _ROOMS = {
     "options": ("Pool",),

@@ -17,7 +17,10 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 
-from ...wire import Connection
+from ...wire import Connection, codec
+
+# Here msgspec is always there; the pure codec is for workers.
+codec.upgrade()
 
 _READ_BYTES: Final = 65_536
 
