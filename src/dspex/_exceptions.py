@@ -152,7 +152,7 @@ class BatchError(DspexError, ValueError):
 
     """
 
-    applied = None
+    applied: Optional[bool] = None
 
     def __init__(self, *, versions: Mapping[str, int], errors: Mapping[str, DspexError]) -> None:
         first = next(iter(errors.values()), None)
@@ -391,7 +391,7 @@ class ProgramFailed(DspexError, RuntimeError):
 
     """
 
-    applied = None
+    applied: Optional[bool] = None
 
     def __init__(self, program: str, *, type: str, message: str, traceback: str = "", types: Iterable[str] = ()) -> None:  # noqa: A002
         told = f"\n\n{traceback.rstrip()}" if traceback else ""
@@ -425,10 +425,10 @@ class WorkerDied(DspexError, RuntimeError):
 
     """
 
-    applied = None
+    applied: Optional[bool] = None
 
     def __init__(self, *, pid: int, exit_code: Optional[int], ended: str, last_words: str = "") -> None:
-        words = f" Its last words:\n{last_words.rstrip()}" if last_words.strip() else " It said nothing on stderr."
+        words = f" Its last words:\n{last_words.rstrip()}" if last_words.strip() else " It said nothing."
         super().__init__(f"Worker {pid} {ended}.{words}", pid=pid, exit_code=exit_code, ended=ended, last_words=last_words)
         self.pid = pid
         self.exit_code = exit_code
@@ -457,7 +457,7 @@ class Overloaded(DspexError, RuntimeError):
 class CallTimeout(DspexError, TimeoutError):
     """``timeout=`` passed before the answer came."""
 
-    applied = None
+    applied: Optional[bool] = None
 
     def __init__(self, *, what: str, seconds: float) -> None:
         super().__init__(f"{what} did not answer within {seconds:g} s.", what=what, seconds=seconds)

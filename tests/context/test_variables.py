@@ -557,8 +557,9 @@ async def test_a_container_past_max_container_is_refused_however_it_comes(make: 
         assert [variable.name for variable in await ctx.variables.list()] == ["big"]
 
 
-async def test_a_container_cannot_grow_past_max_container_bit_by_bit(make: Make) -> None:
-    async with make(max_container=LIMIT) as ctx:
+@pytest.mark.parametrize("home", ["local", "bridged", "awaited"])
+async def test_a_container_cannot_grow_past_max_container_bit_by_bit(home: str) -> None:
+    async with HOMES[home](max_container=LIMIT) as ctx:
         await ctx.variables.define("big", list[list[int]], [])
         with pytest.raises(InvalidValue, match=r"max_container"):
             for _ in range(40):

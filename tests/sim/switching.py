@@ -183,11 +183,18 @@ class _Play:
                 await self._load()
                 self.points.heal()
                 if not self.stopping and self.context.status is Status.RUNNING:
-                    await self._afterwards()
+                    await self._unless_crashed(self._afterwards)
 
                 watching.cancel_scope.cancel()
 
         self.stage.expect(self.context.close_reason is not None, "L5 the block was left, and the context isn't closed")
+
+    async def _unless_crashed(self, look: Callable[[], Any]) -> None:
+        """What was taken of a client that has gone may crash the context now; the block tells of it."""
+        try:
+            await look()
+        except ContextCrashed:
+            await checkpoint()
 
     async def _watch(self, *, task_status: Any) -> None:
         async with self.context.variables.watch() as changes:

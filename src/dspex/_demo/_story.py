@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
@@ -115,7 +115,7 @@ def _draw(show: Show, ctx: Context) -> None:
     show.heading("All of it")
     history = " -> ".join(kind.__name__ for kind, _ in ctx.backend.history)
     infos = [program.info for program in ctx.programs.values()]
-    bound: Branches = {f"{info.id}{info.signature}: in a {info.where}, calls: {info.calls}": {} for info in infos}
+    bound: Branches = {f"{info.id}, in a {info.where}, calls: {info.calls}": {} for info in infos}
     statistics = ctx.statistics()
     show.tree(
         f"context {ctx.id} [{ctx.status}]",
@@ -124,8 +124,12 @@ def _draw(show: Show, ctx: Context) -> None:
 
 
 async def _show_variables(show: Show, ctx: Context) -> None:
-    rows = [(one.id, one.name, one.type, one.value, one.version, dict(one.constraints) or "") for one in await ctx.variables.list()]
+    rows = [(one.id, one.name, one.type, one.value, one.version, _told(one.constraints)) for one in await ctx.variables.list()]
     show.table(["id", "name", "type", "value", "version", "constraints"], rows)
+
+
+def _told(constraints: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in constraints.items())
 
 
 async def _measure(ctx: Context) -> tuple[float, float]:

@@ -27,6 +27,7 @@ from .._exceptions import CallTimeout, ContextClosed, ContextCrashed, ContextExp
 from ..abc import SyncStateBackend
 from ..state import AsyncBridgedState, BridgedState, LocalState
 from ..worker.host.port import GateClosed
+from ._bounds import WRITTEN, Bounds
 from ._mailbox import QUEUED, TAKEN, WITHDRAWN, Mailbox, Request
 from ._status import SERVING, Status
 from ._watch import Hub
@@ -59,6 +60,7 @@ class Entry:
         "_queued",
         "backend",
         "beyond",
+        "bounds",
         "cells",
         "context_id",
         "crash_error",
@@ -74,7 +76,7 @@ class Entry:
         "ttl",
     )
 
-    def __init__(self, context_id: str, mailbox_size: int) -> None:
+    def __init__(self, context_id: str, *, mailbox_size: int, max_container: int) -> None:
         self.gate = 0
         self.thread = 0
         self.cells: dict[Any, Cell] = NO_CELLS
@@ -84,6 +86,7 @@ class Entry:
         self.synchronous = False
         self.beyond: Callable[[Cell, Any], int] | None = None
         self.mailbox = Mailbox(mailbox_size)
+        self.bounds = Bounds(self, max_container)
         self.hub: Hub | None = None
         self.taking: anyio.CancelScope | None = None
         self.crash_error: BaseException | None = None
@@ -248,6 +251,9 @@ class Entry:
     def deliver(self, name: str, args: Sequence[Any]) -> Any:
         hub = self.hub
         try:
+            if name in WRITTEN:
+                self.bounds.check(name, args)
+
             if hub is None:
                 return getattr(self.backend, name)(*args)
 
@@ -263,13 +269,13 @@ class Entry:
         """The owner: serves the mailbox, in order, until it is closed."""
         try:
             while True:
-                request: Request | None = await self.mailbox.receive()
+                await self._serve(await self.mailbox.receive())
                 for _ in range(BURST):
+                    request = self.mailbox.receive_nowait()
                     if request is None:
                         break
 
                     await self._serve(request)
-                    request = self.mailbox.receive_nowait()
         except anyio.EndOfStream:
             return
 
@@ -311,6 +317,9 @@ class Entry:
 
     async def deliver_async(self, name: str, args: tuple[Any, ...]) -> Any:
         hub = self.hub
+        if name in WRITTEN:
+            self.bounds.check(name, args)
+
         if hub is None:
             return await getattr(self.backend, name)(*args)
 
@@ -355,7 +364,6 @@ def _late(name: str) -> CallTimeout:
     error = CallTimeout(what=f"The operation {name!r}", seconds=0.0)
     error.applied = False
     return error
-
 
 
 def write_in_place(cell: Cell, value: Any) -> int:

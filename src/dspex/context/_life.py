@@ -124,16 +124,16 @@ class Life:
 
         backend = bridged_over((await context.open_bridge()).store, holder=context.id, mode="resume")
         try:
-            await self._open_backend(backend, fresh=False)
+            await self._open_backend(backend)
         except SessionNotFound:
             return None
 
         context.resumed = True
         return backend
 
-    async def _open_backend(self, backend: Any, *, fresh: bool = True) -> None:
+    async def _open_backend(self, backend: Any) -> None:
         context = self._context
-        existing = context.existing if fresh else None
+        existing = context.existing
         if not isinstance(backend, SyncStateBackend):
             await backend.open(context.id, ttl=context.ttl, existing=existing)
         elif not existing:

@@ -7,7 +7,6 @@ while the gate is open; everything else, and these two when it isn't, goes throu
 
 from __future__ import annotations
 
-import logging
 from _thread import get_ident
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from time import time_ns
@@ -15,8 +14,8 @@ from typing import Any, Protocol, TypeVar, overload
 
 from anyio.lowlevel import checkpoint
 
-from .._exceptions import DspexError, InvalidValue, VariableExists, VariableNotFound
-from ..variables import Cell, Definition, Var, Variable
+from .._exceptions import InvalidDefinition, VariableExists, VariableNotFound
+from ..variables import Definition, Var, Variable
 from ._entry import Entry, Refused
 from ._mailbox import Request
 from ._watch import Hub, Watch
@@ -26,10 +25,6 @@ D = TypeVar("D")
 T_co = TypeVar("T_co", covariant=True)
 
 _REQUIRED: Any = object()
-# Encoded bytes. A container up to this can be copied and encoded within a step of 5 ms.
-LARGE = 256 << 10
-
-log = logging.getLogger(__name__)
 
 
 class Readable(Protocol[T_co]):
@@ -50,12 +45,7 @@ class Variables(Entry):
     called from another thread than the context's own.
     """
 
-    __slots__ = ("_large_told", "max_container")
-
-    def __init__(self, context_id: str, *, mailbox_size: int, max_container: int) -> None:
-        super().__init__(context_id, mailbox_size)
-        self.max_container = max_container
-        self._large_told = False
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return f"<Variables of {self.context_id!r} [{self.status}]>"
@@ -137,7 +127,7 @@ class Variables(Entry):
                     cell.version += 1
                     return cell.version
 
-        return int(await self.operate("set", self._bounded(_key(variable), value), value, metadata, expected_version))
+        return int(await self.operate("set", _key(variable), value, metadata, expected_version))
 
     @overload
     async def update(self, variable: Readable[T], function: Callable[[T], T], /, *, metadata: Mapping[str, Any] | None = None) -> T: ...
@@ -150,7 +140,7 @@ class Variables(Entry):
         *function* runs in the owner's turn: plain, short, and without touching the context. What it raises goes to the caller, and nothing
         is changed.
         """
-        return await self.operate("update", _key(variable), _refusing(function), metadata)
+        return await self.operate("update", _key(variable), self._refusing(variable, function), metadata)
 
     @overload
     async def add(self, variable: Readable[T], n: T, /) -> T: ...
@@ -162,11 +152,11 @@ class Variables(Entry):
 
     async def append(self, variable: Var[Any] | str, item: Any, /) -> int:
         """Appends *item* to a list, atomically, and returns the new version."""
-        return int(await self.operate("append", self._bounded(_key(variable), item), item))
+        return int(await self.operate("append", _key(variable), item))
 
     async def merge(self, variable: Var[Any] | str, mapping: Mapping[Any, Any], /) -> int:
         """Lays *mapping* over a dict, atomically, and returns the new version."""
-        return int(await self.operate("merge", self._bounded(_key(variable), mapping), mapping))
+        return int(await self.operate("merge", _key(variable), mapping))
 
     async def exists(self, variable: Var[Any] | str, /) -> bool:
         """Whether there is such a variable."""
@@ -214,22 +204,43 @@ class Variables(Entry):
 
         """
         if isinstance(variable, Var):
+            _alone(variable, type, initial, description, metadata, sensitive, constraints)
             definition, value = variable.definition, variable.initial
+        elif type is None:
+            raise InvalidDefinition(str(variable), problem="it has no type", hint="Pass a type, or a Var.")
         else:
             definition = Definition.make(
                 variable, type, constraints=constraints, description=description, metadata=metadata or {}, sensitive=sensitive
             )
             value = initial
 
-        try:
-            return str(await self.operate("define", definition, value))
-        except VariableExists:
-            if not exist_ok:
-                raise
+        while True:
+            try:
+                return str(await self.operate("define", definition, value))
+            except VariableExists:
+                if not exist_ok:
+                    raise
 
+                # Not found: it was deleted meanwhile. Another name: the name asked for is the id of a live variable.
+                existing = await self._existing(variable, definition)
+                if existing is not None and existing.name != definition.name:
+                    raise
+
+            if existing is not None:
+                return existing.id
+
+    async def _existing(self, variable: Var[Any] | str, definition: Definition) -> Variable | None:
+        """What a definition met. If it is of a class that only *variable* knows, it knows it too from now on."""
+        try:
             existing: Variable = await self.operate("info", definition.name)
-            existing.definition.match(definition)
-            return existing.id
+            if existing.name == definition.name:
+                existing.definition.match(definition)
+                if existing.definition.opaque and isinstance(variable, Var):
+                    existing = await self.operate("info", variable)
+        except VariableNotFound:
+            return None
+
+        return existing
 
     async def ensure(self, *variables: Var[Any]) -> None:
         """
@@ -246,6 +257,9 @@ class Variables(Entry):
 
     async def get_many(self, variables: Iterable[Var[Any] | str], /) -> dict[str, Any]:
         """The values of *variables*, all of one moment, by name (or by id where an id was given); missing ones are left out."""
+        if isinstance(variables, str):
+            raise TypeError(f"expected several variables, got the str {variables!r}. Use [{variables!r}].")
+
         found: dict[str, Any] = await self.operate("get_many", [_key(variable) for variable in variables])
         return found
 
@@ -265,10 +279,11 @@ class Variables(Entry):
             BatchError: without; with its ``versions`` and ``errors``.
 
         """
-        for key, value in updates.items():
-            self._bounded(_key(key), value)
+        if not isinstance(updates, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"expected a mapping of variables to values, got {type(updates).__name__}")
 
-        versions: dict[str, int] = await self.operate("set_many", dict(updates), metadata, atomic)
+        checked = {_key(key): value for key, value in updates.items()}
+        versions: dict[str, int] = await self.operate("set_many", checked, metadata, atomic)
         return versions
 
     async def list(self) -> list[Variable]:
@@ -300,6 +315,29 @@ class Variables(Entry):
                 return str(backend.info(key).name)
 
         return key if isinstance(key, str) else str(key.name)
+
+    async def name_awaited(self, key: Any) -> str:
+        """The same on any backend. Only in the owner's turn."""
+        name = self.name_of(key)
+        if self.synchronous or name != key or not name.startswith("var_"):
+            return name
+
+        backend: Any = self.backend
+        try:
+            return str((await backend.info(key)).name)
+        except VariableNotFound:
+            return name
+
+    async def name_found(self, key: Any) -> str:
+        """The same from anywhere."""
+        name = self.name_of(key)
+        if self.synchronous or not name.startswith("var_"):
+            return name
+
+        try:
+            return (await self.info(name)).name
+        except VariableNotFound:
+            return name
 
     def definition_of(self, key: Any) -> Definition:
         """
@@ -370,6 +408,20 @@ class Variables(Entry):
         self.hub = None
         self.arrange()
 
+    def _refusing(self, variable: Var[Any] | str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """*function*, whose failure isn't the backend's, and whose result is measured."""
+
+        def guarded(value: Any) -> Any:
+            try:
+                made = function(value)
+            except Exception as error:
+                raise Refused(error) from error
+
+            self.bounds.measure(variable, made)
+            return made
+
+        return guarded
+
     async def _walk(self, request: Request) -> list[Variable]:
         """All variables, in slices, in one turn of the owner."""
         found: list[Variable] = []
@@ -390,19 +442,6 @@ class Variables(Entry):
                 yield page
                 await checkpoint()
 
-    def _bounded(self, key: Any, value: Any) -> Any:
-        """Refuses a container that is too large, and says once that one may hold the loop."""
-        if isinstance(value, (list, dict, set)) and len(value) > LARGE // 64:
-            size = self.definition_of(key).size(value)
-            if size > self.max_container:
-                raise InvalidValue(self.name_of(key), expected=f"at most {self.max_container} bytes (max_container)", got=f"about {size} bytes")
-
-            if size > LARGE and not self._large_told:
-                self._large_told = True
-                log.warning("variable %r holds a container of about %d bytes: copying it may hold the event loop", self.name_of(key), size)
-
-        return key
-
 
 def _key(variable: Any) -> Any:
     if isinstance(variable, (str, Var)):
@@ -411,12 +450,6 @@ def _key(variable: Any) -> Any:
     raise TypeError(f"a variable is named by a Var, a name or an id, not by {type(variable).__name__}: {variable!r}")
 
 
-def _refusing(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def guarded(value: Any) -> Any:
-        try:
-            return function(value)
-        except Exception as error:
-            raise Refused(error) from error
-
-    return guarded
-
+def _alone(variable: Var[Any], *beside: Any) -> None:
+    if any(value is not None and value is not False and value != {} for value in beside):
+        raise TypeError(f"{variable!r} says it all: nothing else can be given for {variable.name!r} beside it")

@@ -13,7 +13,8 @@ from typing import Any, Literal, Protocol
 
 import anyio
 
-from .._exceptions import ContextClosed, DspexError
+from .._exceptions import BatchError, ContextClosed, DspexError
+from ..abc import named
 from ..variables import Change, Variable
 
 Kind = Literal["defined", "set", "deleted", "reset"]
@@ -35,6 +36,10 @@ class Source(Protocol):
     """Where a watcher reads the latest, and the names behind ids."""
 
     def name_of(self, key: Any) -> str: ...
+
+    async def name_awaited(self, key: Any) -> str: ...
+
+    async def name_found(self, key: Any) -> str: ...
 
     async def latest(self, name: str) -> Variable | None: ...
 
@@ -99,33 +104,48 @@ class Hub:
         if name not in _KINDS:
             return method(*args)
 
-        touched = self._touched(name, args)
-        result = method(*args)
+        touched = {key: self.source.name_of(key) for key in _keys(name, args)}
+        try:
+            result = method(*args)
+        except BatchError as error:
+            self._tell(name, [changed for key, changed in touched.items() if named(key) in error.versions])
+            raise
+
+        self._tell(name, touched.values())
+        return result
+
+    def _tell(self, name: str, touched: Iterable[str]) -> None:
         kind = _KINDS[name]
         for changed in touched:
             self.mark(kind, changed, -1 if kind == "deleted" else self.source.version_of(changed))
-
-        return result
 
     async def observe_async(self, name: str, args: Sequence[Any], method: Callable[..., Any]) -> Any:
         """The same of an asynchronous one."""
         if name not in _KINDS:
             return await method(*args)
 
-        touched = self._touched(name, args)
-        result = await method(*args)
+        touched = {key: await self.source.name_awaited(key) for key in _keys(name, args)}
+        try:
+            result = await method(*args)
+        except BatchError as error:
+            await self._tell_awaited(name, [changed for key, changed in touched.items() if named(key) in error.versions])
+            raise
+
+        await self._tell_awaited(name, touched.values())
+        return result
+
+    async def _tell_awaited(self, name: str, touched: Iterable[str]) -> None:
         kind = _KINDS[name]
         for changed in touched:
             self.mark(kind, changed, -1 if kind == "deleted" else await self.source.version_awaited(changed))
 
-        return result
 
-    def _touched(self, name: str, args: Sequence[Any]) -> list[str]:
-        if name == "define":
-            return [args[0].name]
+def _keys(name: str, args: Sequence[Any]) -> Iterable[Any]:
+    """The identifiers that an operation writes to."""
+    if name == "define":
+        return (args[0].name,)
 
-        keys: Iterable[Any] = args[0] if name == "set_many" else (args[0],)
-        return [self.source.name_of(key) for key in keys]
+    return list(args[0]) if name == "set_many" else (args[0],)
 
 
 class Watch:
@@ -153,6 +173,9 @@ class Watch:
         # Joined before the list is read, so that no change falls between.
         self._hub = self._source.open_hub()
         self._hub.join(self)
+        if self._names is not None:
+            self._names = frozenset([await self._source.name_found(name) for name in self._names])
+
         if self._include_initial:
             for variable in await self._source.list():
                 self.mark("set", variable.name, variable.version)
@@ -160,8 +183,10 @@ class Watch:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if self._hub is not None:
-            self._hub.leave(self)
+        hub, self._hub = self._hub, None
+        if hub is not None:
+            hub.leave(self)
+            self._wake.set()
 
     def __aiter__(self) -> AsyncIterator[Change]:
         return self
@@ -193,6 +218,11 @@ class Watch:
         name, mark = next(iter(self._marks.items()))
         kind, taken = mark.kind, mark.count
         latest = None if kind == "deleted" else await self._latest(name)
+        if latest is None and kind != "deleted" and self._finished:
+            # It can't be read any more, which doesn't say that it was deleted.
+            self._marks.pop(name, None)
+            return None
+
         # Writers may have marked it again meanwhile: what was read covers only the marks counted before.
         mark.count -= taken
         if mark.count <= 0:

@@ -48,6 +48,9 @@ def _sum_of_sizes(kind: Kind, items: Iterable[Any], count: int) -> int:
     if kind.exact is not None and kind.exact not in {str, bytes}:
         return 9 * count + 5
 
+    if kind.exact is not None:
+        return sum(map(len, items)) + 5 * count + 5
+
     return sum(map(kind.size, items)) + 5
 
 
