@@ -2,12 +2,13 @@
 A backend and stores that are far away, and fail at named points: what a real one far away would do, without leaving the process.
 
 `Far` keeps variables behind awaits, as a backend of the user's own might. `FarStore` is the memory store behind awaits, so that dspex takes it
-for one that waits. `FlakyStore` is the memory store itself, whose plain methods can fail too.
+for one that waits. `FlakyStore` is the memory store itself, whose plain methods can fail too. No bridge in here starts a process.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import anyio
@@ -16,6 +17,7 @@ from anyio.lowlevel import checkpoint
 from dspex.abc import Applied, Capabilities, Changes, Delete, Lease, Mode, Put, Record, SessionStore, Staging, StateBackend
 from dspex.state import LocalState
 from dspex.state.stores.memory import MemoryStaging, MemoryStore
+from dspex.worker.host import WorkerPool
 
 from .failpoints import Failpoints
 
@@ -205,3 +207,18 @@ def records(store: MemoryStore, session: str) -> Iterator[Record]:
     """What a store has of a session, but for the record that marks it."""
     for page in store.scan_nowait(session):
         yield from (record for record in page if record.id)
+
+
+class NoPool(WorkerPool):
+    """A worker pool that starts no worker."""
+
+    async def run(self) -> None:
+        """Nothing runs in it."""
+        await anyio.sleep_forever()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBridge:
+    """A shared bridge, as far as a switch uses it."""
+
+    store: Any

@@ -19,14 +19,13 @@ from dspex import Context, Var
 from dspex._exceptions import BackendSwitchError, CallTimeout, ContextClosed, ContextCrashed, SessionTaken
 from dspex.context import Status
 from dspex.context._switch import Switch
-from dspex.worker.host import WorkerPool
 
 from .atyield import Suspensions
 from .claims import complaints, finished
 from .clients import MIXED, Menu, perform, perform_impatiently, script
 from .explore import Stage
 from .failpoints import Failpoints, Fault, Kind
-from .far import Far, FarStore, FlakyStore
+from .far import Far, FarStore, FlakyStore, NoPool, OpenBridge
 from .recorder import Client
 from .subject import ContextSubject, cells
 from .wholeness import in_store, same, status, stored, watched
@@ -40,21 +39,6 @@ STEADY = frozenset({"store.apply", "store.read", *(f"backend.{name}" for name in
 CLEANING = frozenset({"staging.abort", "store.drop", "backend.close"})
 LOST_LEASE = Fault("store.open", Kind.AFTER)
 REFUSALS = (BackendSwitchError, CallTimeout, ContextClosed, ContextCrashed, SessionTaken)
-
-
-class NoPool(WorkerPool):
-    """A worker pool that starts no worker."""
-
-    async def run(self) -> None:
-        """Nothing runs in it."""
-        await anyio.sleep_forever()
-
-
-@dataclass(frozen=True, slots=True)
-class OpenBridge:
-    """A shared bridge, as far as a switch uses it."""
-
-    store: Any
 
 
 @dataclass(frozen=True, slots=True)

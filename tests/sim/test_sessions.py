@@ -12,9 +12,8 @@ from dspex.abc import Put
 from .choosers import Walk
 from .explore import BACKENDS
 from .failpoints import Failpoints
-from .far import FarStore, FlakyStore, records
+from .far import FarStore, FlakyStore, OpenBridge, records
 from .loops import run
-from .switching import OpenBridge
 
 pytestmark = [pytest.mark.parametrize("backend", BACKENDS), pytest.mark.parametrize("kind", [FlakyStore, FarStore])]
 X = Var("x", int, 1)

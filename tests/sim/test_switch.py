@@ -11,7 +11,7 @@ import logging
 
 import pytest
 
-from .choosers import Fifo
+from .choosers import Fifo, Walk
 from .clients import WHOLE, Menu
 from .explore import BACKENDS, explore, play, replay
 from .failpoints import Fault, Kind
@@ -86,6 +86,15 @@ def test_exploring(scenario, seeds):
     tally = explore(SCENARIOS[scenario], seeds)
     assert tally.finding is None, f"{scenario}: {tally}\n{tally.finding}"
     assert tally.rejected < tally.runs * 0.6, f"{scenario}: too few runs had anything in flight during the switch: {tally}"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_of_the_real_thing_can_be_had_again(backend):
+    program = SCENARIOS["given up meanwhile, private"]
+    for seed in range(20):
+        stage, ran = play(program, backend, seed, Walk(seed))
+        again = replay(program, backend, seed, ran.trace.ranks)
+        assert (again.history, again.steps) == (str(stage.recorder), ran.controller.steps)
 
 
 @pytest.mark.parametrize("nemesis", ["cancel", "stop"])

@@ -22,7 +22,7 @@ from ..abc import StateBackend, SyncStateBackend
 from ..state import AsyncBridgedState, BackendSpec, BridgedState, backend_from
 from ..supervision import HostTask, Names
 from ..variables import Snapshot, Var, Variable
-from ._life import Life
+from ._life import Life, load_the_bridge
 from ._mailbox import TAKEN, WITHDRAWN, Request
 from ._seed_names import SeedNames
 from ._status import SERVING, BackendInfo, BackendKind, CloseReason, ContextStatistics, Status, SwitchReport
@@ -278,6 +278,10 @@ class Context(SeedNames):
         entry.admit()
         if self.serving.requires_bridge:
             return
+
+        if self._bridge is None:
+            await load_the_bridge()
+            entry.admit()
 
         request = Request("run", (self._switch, on_progress), deadline=anyio.current_effective_deadline())
         entry.close_gate()

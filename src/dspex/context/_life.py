@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from _thread import get_ident
+from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ from ._mailbox import Request
 from ._status import SERVING, CloseReason, Status
 
 if TYPE_CHECKING:
+    from ..abc import SessionStore
     from ..bridge import Bridge
     from ._handle import Context
 
@@ -40,8 +43,17 @@ SETTLE = 5.0
 log = logging.getLogger(__name__)
 
 
+_BRIDGE = f"{__name__.partition('.')[0]}.bridge"
+
+
 async def _nothing(request: Request) -> None:
     """A request that marks a place in the mailbox."""
+
+
+async def load_the_bridge() -> None:
+    """Imports what a private bridge needs, once a process, in a thread: it takes longer than anybody may hold the loop."""
+    if _BRIDGE not in sys.modules:
+        await anyio.to_thread.run_sync(import_module, _BRIDGE)
 
 
 class Life:
@@ -103,7 +115,7 @@ class Life:
         try:
             backend = await self._resumed()
             if backend is None:
-                store = (await context.open_bridge()).store if spec.kind == "bridged" else None
+                store = await self._store() if spec.kind == "bridged" else None
                 backend = spec.make(store, holder=context.id)
                 await self._open_backend(backend)
         except DspexError:
@@ -122,7 +134,7 @@ class Life:
         if context.spec.kind == "custom" or not context.may_resume:
             return None
 
-        backend = bridged_over((await context.open_bridge()).store, holder=context.id, mode="resume")
+        backend = bridged_over(await self._store(), holder=context.id, mode="resume")
         try:
             await self._open_backend(backend)
         except SessionNotFound:
@@ -130,6 +142,10 @@ class Life:
 
         context.resumed = True
         return backend
+
+    async def _store(self) -> SessionStore:
+        await load_the_bridge()
+        return (await self._context.open_bridge()).store
 
     async def _open_backend(self, backend: Any) -> None:
         context = self._context
