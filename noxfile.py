@@ -75,6 +75,6 @@ def bench(session: nox.Session) -> None:
 def explore(session: nox.Session) -> None:
     """The tests three times over, each in another random order, with many random examples and schedules."""
     _install(session)
-    many = {"HYPOTHESIS_PROFILE": "explore", "DSPEX_EXPLORE": "5000"}
+    many = {"HYPOTHESIS_PROFILE": "explore", "DSPEX_EXPLORE": "2000"}
     for _ in range(3):
         session.run("pytest", "--shuffle=new", "--timeout=900", *session.posargs, env=many)

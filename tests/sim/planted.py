@@ -172,6 +172,25 @@ def lost_queued_calls() -> AbstractContextManager[Any]:
     return patch.object(Context, "_switch", switch)
 
 
+def burst_drops_the_next() -> AbstractContextManager[Any]:
+    """The owner fetches one request more than it serves in a burst."""
+
+    async def serve(entry: Any) -> None:
+        try:
+            while True:
+                request = await entry.mailbox.receive()
+                for _ in range(2):
+                    if request is None:
+                        break
+
+                    await entry._serve(request)
+                    request = entry.mailbox.receive_nowait()
+        except anyio.EndOfStream:
+            return
+
+    return patch.object(Entry, "serve", serve)
+
+
 def version_reset() -> AbstractContextManager[Any]:
     """What moved begins at version 0."""
     original = Context.install_switched

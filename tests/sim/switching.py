@@ -22,7 +22,7 @@ from dspex.context._switch import Switch
 
 from .atyield import Suspensions
 from .claims import complaints, finished
-from .clients import MIXED, Menu, perform, perform_impatiently, script
+from .clients import MIXED, Menu, passing, perform, perform_impatiently, script
 from .explore import Stage
 from .failpoints import Failpoints, Fault, Kind
 from .far import Far, FarStore, FlakyStore, NoPool, OpenBridge
@@ -48,6 +48,7 @@ class SwitchRun:
 
     *source* is the backend before, *store* where it goes: ``"far"`` ones wait in every operation. *private*: the context opens a bridge of its
     own. *give_up*: the first caller is cancelled after some steps; *stop*: the context is stopped after some. *cancel_at*: at that suspension of the owner's switch, *nemesis* strikes: the caller is cancelled, or the context stopped.
+    *cramped*: a mailbox for two, bursts of two and a budget of three, so that every bound is reached.
     *steady*: faults strike at any time, and may crash the context; else they strike only in the owner's switch.
     *planted* patches the library, for as long as the run takes.
     """
@@ -69,6 +70,7 @@ class SwitchRun:
     stop_after: tuple[int, int] = (4, 30)
     give_up: bool = False
     watch: bool = False
+    cramped: bool = False
     session: str | None = None
     planted: Callable[[], Any] | None = None
     suspensions: list[int] | None = None
@@ -84,6 +86,9 @@ class SwitchRun:
         with ExitStack() as patches:
             if self.planted is not None:
                 patches.enter_context(self.planted())
+
+            if self.cramped:
+                patches.enter_context(patch.multiple("dspex.context._entry", BURST=2, BUDGET=3))
 
             original = Switch.run
 
@@ -152,6 +157,7 @@ class _Play:
             bridge=None if self.plan.private else OpenBridge(self.store),  # type: ignore[arg-type]
             backend=self.old,
             session_id=self.plan.session,
+            mailbox_size=2 if self.plan.cramped else 1024,
         )
 
     # --- while it lives
@@ -223,14 +229,12 @@ class _Play:
         self.points.heal()
 
     async def _stop_after(self, steps: int) -> None:
-        for _ in range(steps):
-            await checkpoint()
+        await passing(steps)
 
         await self._stop()
 
     async def _give_up_after(self, steps: int) -> None:
-        for _ in range(steps):
-            await checkpoint()
+        await passing(steps)
 
         self.stage.recorder.mark("given up")
         self.scope.cancel()
@@ -253,8 +257,7 @@ class _Play:
         (self.scope.cancel if self.plan.nemesis == "cancel" else self.struck.set)()
 
     async def _switch(self, steps: int) -> None:
-        for _ in range(steps):
-            await checkpoint()
+        await passing(steps)
 
         recorder = self.stage.recorder
         began, begin, outcome = anyio.current_time(), recorder.mark("switch begins"), "switched"

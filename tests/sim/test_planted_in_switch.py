@@ -26,6 +26,7 @@ EXPLORED = {
     planted.backend_chosen_early: {},
     planted.no_rollback: {"faults": WRONG},
     planted.lost_queued_calls: {"faults": WRONG},
+    planted.burst_drops_the_next: {"cramped": True},
     planted.version_reset: {},
     planted.double_apply: {"store": "far", "steady": True, "session": "s", "faults": (Fault("store.apply", Kind.AFTER),)},
     planted.old_closed_first: {"faults": (Fault("staging.commit", Kind.BEFORE),)},

@@ -94,17 +94,24 @@ class Life:
 
     async def end(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """Leaves. What the body raised goes on as it is; ours is raised where the body has nothing of its own."""
-        ended_by_us = self._body.__exit__(kind, error, traceback)
+        ended_by_us = False
+        try:
+            # On trio it may raise: what is left of a group of the body's exceptions, with our own cancellation taken out of it.
+            ended_by_us = bool(self._body.__exit__(kind, error, traceback))
+        finally:
+            await self._leave(DRAIN if error is None else 0.0)
+
+        if self._context.status is Status.CRASHED and (ended_by_us or error is None):
+            raise self._context.variables.refusal()
+
+    async def _leave(self, grace: float) -> None:
         try:
             with anyio.CancelScope(shield=True):
-                await self._close(DRAIN if error is None else 0.0)
+                await self._close(grace)
         finally:
             self._group.cancel_scope.shield = True
             self._group.cancel_scope.cancel()
             await self._group.__aexit__(None, None, None)
-
-        if self._context.status is Status.CRASHED and (ended_by_us or error is None):
-            raise self._context.variables.refusal()
 
     # --- opening -----------------------------------------------------------------------------------------------------------------
 

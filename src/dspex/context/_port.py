@@ -7,12 +7,13 @@ name that a worker wrote.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import fields
 
-from ..variables import Definition, Variable
+from .._exceptions import DspexError, VariableNotFound
+from ..variables import Definition, Misfit, Variable
 from ..worker.host.port import Answer, GateClosed
 from ._mailbox import Request
 from ._status import Status
@@ -100,7 +101,31 @@ def _set(definition_of: DefinitionOf, key: str, value: Any, metadata: Any = None
 def _set_many(
     definition_of: DefinitionOf, updates: Mapping[str, Any], metadata: Any = None, atomic: bool | None = None
 ) -> tuple[Any, ...]:
-    return {key: _restored(definition_of, key, value) for key, value in updates.items()}, metadata, atomic is not False
+    if atomic is not False:
+        return {key: _restored(definition_of, key, value) for key, value in updates.items()}, metadata, True
+
+    return {key: _if_it_fits(_restored, definition_of, key, value) for key, value in updates.items()}, metadata, False
+
+
+def _append(definition_of: DefinitionOf, key: str, item: Any) -> tuple[Any, ...]:
+    return (key, item) if type(item) in _SCALARS else (key, _if_it_fits(_part, definition_of, key, [item])[0])
+
+
+def _merge(definition_of: DefinitionOf, key: str, mapping: Any) -> tuple[Any, ...]:
+    return key, _if_it_fits(_part, definition_of, key, mapping)
+
+
+def _part(definition_of: DefinitionOf, key: str, part: Any) -> Any:
+    # The constraints are for the whole, which the backend makes and checks.
+    return definition_of(key).kind.restore(part)
+
+
+def _if_it_fits(restored: Callable[[DefinitionOf, str, Any], Any], definition_of: DefinitionOf, key: str, value: Any) -> Any:
+    try:
+        return restored(definition_of, key, value)
+    except (DspexError, Misfit):
+        # The backend refuses it as it is, in its own words, and in its place among others.
+        return value
 
 
 def _define(definition_of: DefinitionOf, definition: Mapping[str, Any], value: Any) -> tuple[Any, ...]:
@@ -108,16 +133,28 @@ def _define(definition_of: DefinitionOf, definition: Mapping[str, Any], value: A
     return made, made.restore(value)
 
 
-_PREPARED: dict[str, Callable[..., tuple[Any, ...]]] = {"set": _set, "set_many": _set_many, "define": _define}
+_PREPARED: dict[str, Callable[..., tuple[Any, ...]]] = {
+    "set": _set,
+    "set_many": _set_many,
+    "append": _append,
+    "merge": _merge,
+    "define": _define,
+}
 
 
 async def _prepared(entry: Variables, name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """The same where a definition can only be had by awaiting the backend."""
-    keys: list[Any] = [args[0]] if name == "set" else list(args[0]) if name == "set_many" else []
+    written: Mapping[Any, Any] = {} if name == "define" else args[0] if name == "set_many" else {args[0]: args[1]}
     backend: Any = entry.backend
     known: dict[Any, Definition] = {}
-    for key in keys:
-        info: Awaitable[Variable] = backend.info(key)
-        known[key] = (await info).definition
+    for key, value in written.items():
+        if type(value) not in _SCALARS and await backend.exists(key):
+            known[key] = (await backend.info(key)).definition
 
-    return _PREPARED[name](known.__getitem__, *args)
+    def definition_of(key: Any) -> Definition:
+        if key in known:
+            return known[key]
+
+        raise VariableNotFound(str(key))
+
+    return _PREPARED[name](definition_of, *args)

@@ -218,9 +218,11 @@ class Watch:
         name, mark = next(iter(self._marks.items()))
         kind, taken = mark.kind, mark.count
         latest = None if kind == "deleted" else await self._latest(name)
-        if latest is None and kind != "deleted" and self._finished:
-            # It can't be read any more, which doesn't say that it was deleted.
-            self._marks.pop(name, None)
+        if latest is None and kind != "deleted":
+            # It was deleted meanwhile, which its own mark tells; or it can't be read any more, which is no deletion.
+            if mark.kind == kind:
+                self._marks.pop(name, None)
+
             return None
 
         # Writers may have marked it again meanwhile: what was read covers only the marks counted before.

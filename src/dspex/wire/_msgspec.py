@@ -16,7 +16,7 @@ from ._refusals import Unencodable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from typing import Any, Callable, Optional
 
     from ._raising import Resolve
 
@@ -35,6 +35,11 @@ def pack(value: Any, depth: int) -> bytes:
         return _pack(value)
 
     return _pack(_lower(value, depth))
+
+
+def row(items: list[Any]) -> Optional[bytes]:
+    """The encoded form of ``[[items]]`` if they are all scalars, else None. Raises as `pack` does."""
+    return _pack([[items]]) if _SCALARS.issuperset(map(type, items)) else None
 
 
 def _lower(value: object, depth: int) -> Any:

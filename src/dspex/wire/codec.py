@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from .limits import Limits
 
     Read = Callable[[Any], Any]
+    Row = Callable[[list[Any]], Optional[bytes]]
 
-__all__ = ["DEPTH", "LimitExceeded", "Malformed", "Tagged", "Unencodable", "check_sendable", "decode", "encode", "name", "upgrade"]
+__all__ = ["DEPTH", "LimitExceeded", "Malformed", "Tagged", "Unencodable", "check_sendable", "decode", "encode", "encode_row", "name", "upgrade"]
 
 DEPTH = 64
 _READERS_KEPT = 8
@@ -52,11 +53,16 @@ def _plain_reader(resolve: Resolve) -> Read:
     return read
 
 
+def _no_row(items: list[Any]) -> None:
+    return None
+
+
 # --- in use ----------------------------------------------------------------------------------------------------------------------
 
 _name = "pure"
 _pack: Callable[[Any, int], bytes] = _pack_plainly
 _beyond: tuple[type[Exception], ...] = ()
+_row: Row = _no_row
 _reader: Callable[[Resolve], Read] = _plain_reader
 _readers: dict[Resolve, Read] = {None: _plain_reader(None)}
 _read = _readers[None]
@@ -74,15 +80,21 @@ def upgrade() -> str:
     except ImportError:
         return _name
 
-    _use("msgspec", _msgspec.pack, _msgspec.BEYOND, _msgspec.reader)
+    _use("msgspec", _msgspec.pack, _msgspec.BEYOND, _msgspec.reader, _msgspec.row)
     return _name
 
 
-def _use(chosen: str, pack: Callable[[Any, int], bytes], beyond: tuple[type[Exception], ...], reader: Callable[[Resolve], Read]) -> None:
-    global _name, _pack, _beyond, _reader, _readers, _read
+def _use(
+    chosen: str,
+    pack: Callable[[Any, int], bytes],
+    beyond: tuple[type[Exception], ...],
+    reader: Callable[[Resolve], Read],
+    row: Row = _no_row,
+) -> None:
+    global _name, _pack, _beyond, _reader, _readers, _read, _row
     # Other threads may be encoding: what the new one raises has to be known before the first call of it.
     _beyond = beyond
-    _pack, _reader = pack, reader
+    _pack, _reader, _row = pack, reader, row
     _read = reader(None)
     _readers = {None: _read}
     _name = chosen
@@ -107,6 +119,18 @@ def encode(value: Any, *, depth: int = DEPTH) -> bytes:
         return _encode_plainly(value, depth)
     except Unencodable as error:
         raise _located(value, error, _pack_plainly, depth) from None
+
+
+def encode_row(items: list[Any]) -> Optional[bytes]:
+    """
+    The encoded form of ``[[items]]``, in short: an operation or its answer, alone in its message.
+
+    None where that isn't to be had: no quick codec is in use, or they aren't all scalars within its reach. `encode` has the rest.
+    """
+    try:
+        return _row(items)
+    except _beyond:
+        return None
 
 
 def _encode_plainly(value: Any, depth: int) -> bytes:

@@ -16,7 +16,7 @@ from ._refusals import Malformed, Unencodable
 from ._state import KINDS, LATE
 from .framing import MORE, OPTIONAL, FrameBuffer, pack_header
 from .limits import Limits
-from .messages import PROTOCOL, TYPES, Credit, Hello, Message, Op
+from .messages import PROTOCOL, TYPES, Credit, Hello, Message, Op, OpReply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 NEED_DATA = None
 _ENVELOPE = 8  # levels that a message adds around the values it carries
 _PEERS = {"host": "worker", "worker": "host"}
+# Nearly all that is said in a call: what this end sends of it, and what comes.
+_ROWS: dict[str, tuple[type[Op | OpReply], type[Op | OpReply]]] = {"host": (OpReply, Op), "worker": (Op, OpReply)}
 
 
 class Connection:
@@ -54,6 +56,8 @@ class Connection:
         "_peer",
         "_resolve",
         "_role",
+        "_row_in",
+        "_row_out",
         "_rules",
         "_state",
         "_stream_rules",
@@ -66,6 +70,7 @@ class Connection:
         self._role = role
         self._peer = _PEERS[role]
         self._kind = kind
+        self._row_out, self._row_in = _ROWS[role]
         self._state, self._rules, self._stream_rules = KINDS[kind]
         self._limits = limits or Limits()
         self._value_limits = self._limits.deeper(_ENVELOPE)
@@ -102,6 +107,14 @@ class Connection:
             self._move(stream, after)
             self._queue(type(message).number, stream, payload)
 
+    def send_row(self, stream: int, row: list[Any]) -> None:
+        """Queues an `Op` of one operation or an `OpReply` of one answer, whichever this end sends; in short where it can be. As `send`."""
+        payload = codec.encode_row(row) if stream in self._called else None
+        if payload is None or len(payload) > self._limits.frame or self._chunks.waiting:
+            self.send(stream, self._row_out([row]))
+        else:
+            self._out.append(pack_header(len(payload), self._row_out.number, 0, stream) + payload)
+
     def data_to_send(self) -> bytes:
         """All that may be written now; empty if that is nothing."""
         out = self._out
@@ -129,9 +142,7 @@ class Connection:
             raise _in_words(error, message) from None
 
         if len(payload) > self._limits.message:
-            raise Unencodable(
-                "", type(message).__name__, f"it takes {len(payload):,} bytes, at most {self._limits.message:,} go in a message"
-            )
+            raise Unencodable("", "data", f"it takes {len(payload):,} bytes, at most {self._limits.message:,} go in a message")
 
         return payload
 
@@ -155,6 +166,23 @@ class Connection:
             self._inbound.feed(data)
         elif len(self._inbound) or self._partials:
             raise self._break("truncated", f"The {self._peer} closed the connection in the middle of a message.")
+
+    def receive_event(self, data: bytes) -> Optional[tuple[int, Message]]:
+        """`receive`, then `next_event`, in one; in short for an operation, or an answer, that came alone and whole."""
+        frame = self._inbound.alone(data)
+        if frame is not None and frame[0] == self._row_in.number and frame[1] in self._called and frame[1] not in self._partials:
+            try:
+                return frame[1], self._decode(self._row_in, frame[2])
+            except Malformed as error:
+                raise self._break(error.code, f"From the {self._peer}: {error}") from error
+
+        self.receive(data)
+        return self.next_event()
+
+    @property
+    def undigested(self) -> int:
+        """Bytes that were received and have not come out as an event."""
+        return len(self._inbound)
 
     def next_event(self) -> Optional[tuple[int, Message]]:
         """

@@ -51,6 +51,18 @@ class FrameBuffer:
             self._at = 0
             self._data += data
 
+    def alone(self, data: bytes) -> Optional[tuple[int, int, bytes]]:
+        """(type, stream, payload) of *data*, where that is one whole frame without flags and nothing else is here; it needn't be fed then."""
+        length = len(data) - HEADER_SIZE
+        if length < 0 or self._at != len(self._data):
+            return None
+
+        announced, number, flags, stream = HEADER.unpack_from(data)
+        if flags or announced != length or length > self._limit:
+            return None
+
+        return number, stream, data[HEADER_SIZE:]
+
     def next_frame(self) -> Optional[tuple[int, int, int, bytes]]:
         """The next whole frame as (type, flags, stream, payload), None when more bytes are needed."""
         data, at = self._data, self._at

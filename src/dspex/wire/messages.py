@@ -85,6 +85,10 @@ def _words(kinds: tuple[type, ...]) -> str:
     return " or ".join("None" if kind is _NONE else kind.__name__ for kind in kinds)
 
 
+def _is_one_list(values: list[Any]) -> bool:
+    return type(values) is list and len(values) == 1 and type(values[0]) is list
+
+
 TYPES: dict[int, type[Message]] = {}
 
 
@@ -200,6 +204,11 @@ class Op(Message):
     def __init__(self, ops: list[list[Any]]) -> None:
         self.ops = ops
 
+    @classmethod
+    def from_values(cls, values: list[Any]) -> Self:
+        """As of any message; shorter, since operations and their answers are nearly all that a call says."""
+        return cls(values[0]) if _is_one_list(values) else super().from_values(values)
+
 
 class OpReply(Message):
     """The answers, in any order: ``[op_id, True, value]`` or ``[op_id, False, [code, facts, sentence, applied]]``."""
@@ -210,6 +219,11 @@ class OpReply(Message):
 
     def __init__(self, results: list[list[Any]]) -> None:
         self.results = results
+
+    @classmethod
+    def from_values(cls, values: list[Any]) -> Self:
+        """As of any message, and shorter."""
+        return cls(values[0]) if _is_one_list(values) else super().from_values(values)
 
 
 class Changed(Message):

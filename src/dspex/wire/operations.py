@@ -37,6 +37,8 @@ _SIGNATURES: dict[str, tuple[tuple[str, Types], ...]] = {
 }
 
 OPERATIONS: dict[str, tuple[str, ...]] = {name: tuple(argument for argument, _ in taken) for name, taken in _SIGNATURES.items()}
+_PLAIN = frozenset((str, int, float, bool, bytes, list, dict, _NONE))
+_FOUND_GOOD: set[tuple[Any, ...]] = set()  # the name and the types of operations that passed; few, since the table bounds them
 _CHECKS = {name: (tuple(types for _, types in taken), sum(_NONE not in types for _, types in taken)) for name, taken in _SIGNATURES.items()}
 
 
@@ -51,11 +53,17 @@ def check(ops: list[list[Any]]) -> None:
         if type(op) is not list or len(op) < 2 or type(op[0]) is not int or type(op[1]) is not str:
             raise Malformed(f"Expected an operation as [id, name, *arguments], got {op!r:.100}.")
 
+        shape = (op[1], *map(type, op))
+        if shape in _FOUND_GOOD:
+            continue
+
         known = _CHECKS.get(op[1])
         if known is None:
             raise Malformed(f"There is no operation {op[1]!r:.100} for a program. There are: {', '.join(OPERATIONS)}.")
 
         _check_arguments(op, *known)
+        if _PLAIN.issuperset(shape[1:]):
+            _FOUND_GOOD.add(shape)
 
 
 def _check_arguments(op: list[Any], expected: tuple[Types, ...], required: int) -> None:

@@ -31,8 +31,6 @@ EXIT_PROTOCOL = 70
 EXIT_TERMINATED = 143
 """The exit code after a second SIGTERM, or one before the greeting: what shells report for it."""
 
-INFO = 20
-
 
 def run(control: int, lifeline: Optional[int]) -> NoReturn:
     """Serve the host on the descriptor *control* until it closes it. Ends the process."""
@@ -171,11 +169,14 @@ class Control:
 
         return 0
 
-    def _tell(self, text: str, facts: Dict[str, Any]) -> None:
-        self.link.send(0, Log(INFO, "dspex.worker", text, facts))
+    def _tell(self, level: int, text: str, facts: Dict[str, Any]) -> None:
+        self.link.send(0, Log(level, "dspex.worker", text, facts))
 
     def _open_channel(self, message: Any) -> None:
         self.channels = {index: channel for index, channel in self.channels.items() if not channel.closed}
+        if not self.link.descriptors:
+            raise OSError("The worker has as many open files as it may: there was no room for another channel's descriptor.")
+
         opened = CHANNELS[message.kind](self.link.descriptors.popleft(), self)
         self.channels[message.index] = opened
         opened.start(f"dspex-{message.kind}-{message.index}")

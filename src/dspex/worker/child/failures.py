@@ -9,6 +9,7 @@ from typing import Any, List, Optional
 
 from ... import _exceptions
 from ...wire import Error, Unencodable, error_to_wire
+from .outcome import Outcome
 
 ROOT = __name__.partition(".")[0]
 MAX_TEXT = 65_536
@@ -71,12 +72,12 @@ def qualified(cls: type) -> str:
 def traceback_of(error: BaseException) -> str:
     """The formatted traceback, from the first frame that isn't ours."""
     # An exception's own code runs here (__str__, __notes__) and may fail in any way: then there is less to tell.
-    try:
+    shown = Outcome()
+    with shown:
         lines: List[str] = traceback.format_exception(type(error), error, theirs(error.__traceback__))
-    except Exception as problem:
-        return f"(the traceback can't be shown: {type(problem).__name__})"
+        shown.value = _public(_short("".join(lines)))
 
-    return _public(_short("".join(lines)))
+    return f"(the traceback can't be shown: {type(shown.error).__name__})" if shown.error is not None else str(shown.value)
 
 
 def theirs(trace: Optional[TracebackType]) -> Optional[TracebackType]:
@@ -93,10 +94,11 @@ def _is_ours(namespace: Any) -> bool:
 
 
 def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as problem:
-        return f"(its text can't be shown: {type(problem).__name__})"
+    shown = Outcome()
+    with shown:
+        shown.value = str(error)
+
+    return f"(its text can't be shown: {type(shown.error).__name__})" if shown.error is not None else str(shown.value)
 
 
 def _public(text: str) -> str:

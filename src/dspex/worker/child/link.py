@@ -70,9 +70,19 @@ class Link:
             self.connection.send(stream, message)
             self._flush()
 
+        self._wait_for_credit()
+
+    def send_row(self, stream: int, row: Any) -> None:
+        """The same for an operation by itself, in short."""
+        with self._lock:
+            self.connection.send_row(stream, row)
+            self._flush()
+
+        self._wait_for_credit()
+
+    def _wait_for_credit(self) -> None:
         while self.connection.blocked:
-            self._fill()
-            event = self._next()
+            event = self._fill()
             while event is not None:
                 self._early.append(event)
                 event = self._next()
@@ -82,15 +92,14 @@ class Link:
         if self._early:
             return self._early.popleft()
 
-        while True:
-            event = None if self._dry else self._next()
-            if event is not None:
-                return event
-
+        event = None if self._dry else self._next()
+        while event is None:
             if not self._wait(until):
                 return None
 
-            self._fill()
+            event = self._fill()
+
+        return event
 
     def close(self) -> None:
         """Close the socket and the bell. A fork of this process calls it too: what it closes is its own copy."""
@@ -101,15 +110,18 @@ class Link:
             self._bell = self._ringer = -1
 
     def _next(self) -> Optional[Event]:
+        return self._taken(self.connection.next_event)
+
+    def _taken(self, take: Callable[..., Optional[Event]], *args: Any) -> Optional[Event]:
         with self._lock:
             try:
-                event: Optional[Event] = self.connection.next_event()
+                event = take(*args)
             except Exception as error:
                 raise self._broken(error) from error
 
             self._flush()
+            self._dry = not self.connection.undigested
 
-        self._dry = event is None
         return event
 
     def _broken(self, error: Exception) -> Exception:
@@ -133,8 +145,7 @@ class Link:
 
     def _wait(self, until: Optional[float]) -> bool:
         """Whether the socket has something to read; False for the bell and for *until*."""
-        left = None if until is None else max(0.0, (until - time.monotonic()) * 1000)
-        ready = self._poll.poll(left)
+        ready = self._poll.poll(None if until is None else max(0.0, (until - time.monotonic()) * 1000))
         if len(ready) == 1 and ready[0][0] != self._bell:
             return True
 
@@ -143,7 +154,8 @@ class Link:
 
         return False
 
-    def _fill(self) -> None:
+    def _fill(self) -> Optional[Event]:
+        """Wait for what comes, and give the first message in it, if one is whole now."""
         try:
             data = self._receive()
         except OSError as error:
@@ -152,10 +164,7 @@ class Link:
         if not data:
             raise Gone
 
-        with self._lock:
-            self.connection.receive(data)
-
-        self._dry = False
+        return self._taken(self.connection.receive_event, data)
 
     def _receive(self) -> bytes:
         return self.socket.recv(READ)
@@ -172,9 +181,21 @@ class ControlLink(Link):
         data, ancillary, _flags, _address = self.socket.recvmsg(READ, _socket.CMSG_SPACE(64), getattr(_socket, "MSG_CMSG_CLOEXEC", 0))
         for level, kind, packed in ancillary:
             if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
-                self.descriptors.extend(memoryview(packed).cast("i"))
+                self.descriptors.extend(map(_beyond_streams, memoryview(packed).cast("i")))
 
         for fd in self.descriptors:
             os.set_inheritable(fd, False)
 
         return data
+
+
+def _beyond_streams(fd: int) -> int:
+    """*fd*, moved if it is one of 0 to 2: a program that closed those may still print, and would print into a channel."""
+    if fd > 2:
+        return fd
+
+    import fcntl
+
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return moved

@@ -141,11 +141,13 @@ class LoopChannel:
         return await loop.run_in_executor(None, self._programs.get, call.program, key, definition)
 
     def _reply(self, call: AsyncCall, reply: Reply) -> None:
-        # The border to the user's code: a result's own properties may run, and raise, while it is encoded.
-        try:
+        # The border to the user's code: a result's own properties may run, and raise anything, while it is encoded.
+        outcome = Outcome()
+        with outcome:
             self._link.send(call.stream, reply)
-        except Exception as error:
-            self._link.send(call.stream, result_failed(call.program, error))
+
+        if outcome.error is not None:
+            self._link.send(call.stream, result_failed(call.program, outcome.error))
 
     def ask_soon(self, call: AsyncCall) -> None:
         """Send what *call* has to ask, together with what others ask in this tick."""

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any, Optional, Tuple
 
-from ...wire import Call, Close, Op, OpReply, Reply, Unencodable
+from ...wire import Call, Close, OpReply, Reply, Unencodable
 from .call import PAST_DEADLINE, RunningCall, checked, current, refused_value, told
 from .failures import result_failed
 from .labels import resolve
@@ -116,13 +116,16 @@ class Slot:
         return invoke(running.program, program, given)
 
     def _reply(self, running: SyncCall, reply: Reply) -> None:
-        # The border to the user's code: a result's own properties may run, and raise, while it is encoded.
-        try:
+        # The border to the user's code: a result's own properties may run, and raise anything, while it is encoded.
+        outcome = Outcome()
+        with outcome:
             self._link.send(running.stream, reply)
-        except Gone:
-            raise
-        except Exception as error:
-            self._link.send(running.stream, result_failed(running.program, error))
+
+        if isinstance(outcome.error, Gone):
+            raise outcome.error
+
+        if outcome.error is not None:
+            self._link.send(running.stream, result_failed(running.program, outcome.error))
 
 
 class SyncCall(RunningCall):
@@ -155,7 +158,7 @@ class SyncCall(RunningCall):
             self.check()
             operation = checked([self.next_operation(), name, *args])
             try:
-                self._link.send(self.stream, Op([operation]))
+                self._link.send_row(self.stream, operation)
                 return self._result(operation[0])
             except Unencodable as error:
                 raise refused_value(operation, error) from None
@@ -181,12 +184,12 @@ class SyncCall(RunningCall):
             event = self._link.read(self.deadline)
             if event is None:
                 self._look_up()
-            elif isinstance(event[1], Close):
-                raise Gone
-            elif isinstance(event[1], OpReply):
+            elif type(event[1]) is OpReply:
                 for found, fine, value in event[1].results:
                     if found == number:
                         return _given(fine, value)
+            elif type(event[1]) is Close:
+                raise Gone
 
     def _look_up(self) -> None:
         """Woken while waiting for an answer: stop waiting if the call is no longer open. The operation may have happened."""

@@ -11,7 +11,9 @@ from typing import Any, Callable, Dict, Iterable, Optional
 from ...wire import codec
 from .link import Gone
 
-Tell = Callable[[str, Dict[str, Any]], None]
+Tell = Callable[[int, str, Dict[str, Any]], None]
+
+DEBUG, WARNING = 10, 30
 
 
 class Warming:
@@ -53,7 +55,9 @@ class Warming:
 
     def _report(self, seconds: float, failed: Dict[str, str]) -> None:
         try:
-            self._tell("warm", {"seconds": seconds, "codec": codec.name(), "failed": failed})
+            self._tell(DEBUG, "warm", {"seconds": seconds, "codec": codec.name(), "failed": failed})
+            for name, trace in failed.items():
+                self._tell(WARNING, f"A worker could not import {name!r}, which its pool's imports= has, and goes on without.\n{trace}", {})
         except Gone:
             """The main thread sees it too, and ends us."""
 

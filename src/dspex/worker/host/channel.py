@@ -15,15 +15,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import anyio
-import anyio.lowlevel
 
 from ...wire import Connection, codec
+from .listening import Ear
 
 # Here msgspec is always there; the pure codec is for workers.
 codec.upgrade()
 
 _READ_BYTES: Final = 65_536
 
+Event = tuple[int, Any]
+Serve = Callable[[Event], Any]
 Spawn = Callable[[Callable[[], Awaitable[Any]]], Any]
 
 
@@ -42,13 +44,14 @@ class Channel:
 
     """
 
-    __slots__ = ("_outbox", "_sock", "_spawn", "_streams", "broken", "connection", "index")
+    __slots__ = ("_ear", "_outbox", "_sock", "_spawn", "_streams", "broken", "connection", "index")
 
     def __init__(self, sock: socket.socket, kind: str, *, spawn: Spawn, index: int = 0) -> None:
         self.connection = Connection("host", kind)
         self.index = index
         self.broken = False
         self._sock = sock
+        self._ear = Ear(sock)
         self._spawn = spawn
         self._streams = 0
         self._outbox: deque[tuple[memoryview, socket.socket | None]] = deque()
@@ -73,24 +76,48 @@ class Channel:
             self.broken = True
             raise Ended from None
 
-        self._read()
+        with contextlib.suppress(BlockingIOError):
+            self.connection.receive(self._read())
 
-    async def receive_soon(self) -> None:
+    async def listen(self, serve: Serve) -> Any:
         """
-        As `receive`, for when an answer is due: one turn of the loop is given to it before the socket is waited for.
+        Hands each message that comes to *serve*, until that gives something else than None, and gives that.
 
-        Most operations are answered within that turn, and two changes to what the loop's selector watches cost more than it does.
+        Raises: as `receive` does, and what *serve* raises.
 
         """
-        await anyio.lowlevel.checkpoint()
-        if not self._read():
-            await self.receive()
+        found = self._serve_all(self.connection.next_event(), serve)
+        if found is not None:
+            return found
 
-    def _read(self) -> bool:
+        try:
+            return await self._ear.listen(lambda: self._serve_all(self._read_event(), serve))
+        except anyio.ClosedResourceError:
+            self.broken = True
+            raise Ended from None
+
+    def _serve_all(self, event: Event | None, serve: Serve) -> Any:
+        """What is left after the first message that *serve* makes something of is for the next time."""
+        found = None
+        while event is not None:
+            found = serve(event)
+            if found is not None:
+                break
+
+            event = self.connection.next_event() if self.connection.undigested else None
+
+        self.flush()
+        return found
+
+    def _read_event(self) -> Event | None:
+        return self.connection.receive_event(self._read())
+
+    def _read(self) -> bytes:
+        """Something. Raises BlockingIOError when there is nothing yet, `Ended` when there never will be."""
         try:
             data = self._sock.recv(_READ_BYTES)
         except BlockingIOError:
-            return False
+            raise
         except OSError:
             data = b""
 
@@ -98,8 +125,7 @@ class Channel:
             self.broken = True
             raise Ended
 
-        self.connection.receive(data)
-        return True
+        return data
 
     @property
     def usable(self) -> bool:
@@ -185,5 +211,5 @@ class Channel:
 
         self._outbox.clear()
         if self._sock.fileno() >= 0:
-            anyio.notify_closing(self._sock)
+            self._ear.close()
             self._sock.close()

@@ -19,6 +19,7 @@ from .door import SLICE, Door
 from .journal import relay
 
 if TYPE_CHECKING:
+    from .channel import Event
     from .port import Port
 
 Outcome = Reply | Error
@@ -63,22 +64,24 @@ class ThreadTalk:
             RemoteProtocolError: garbage came.
 
         """
-        channel = self.channel
-        next_event = channel.connection.next_event
         while True:
-            await channel.receive_soon()
-            while (event := next_event()) is not None:
-                message = event[1]
-                if type(message) is Op and len(message.ops) <= SLICE:
-                    self._door.serve_nowait(message.ops)
-                elif type(message) is Op:
-                    await self._door.serve(message.ops)
-                elif type(message) is Log:
-                    relay(message)
-                else:
-                    return self._end(message)
+            message = await self.channel.listen(self._take)
+            if type(message) is not Op:
+                return self._end(message)
 
-            channel.flush()
+            await self._door.serve(message.ops)
+
+    def _take(self, event: Event) -> Any:
+        """Serves what can be served in this step; gives back what can't."""
+        message = event[1]
+        if type(message) is Op and len(message.ops) <= SLICE:
+            self._door.serve_nowait(message.ops)
+        elif type(message) is Log:
+            relay(message)
+        else:
+            return message
+
+        return None
 
     def _end(self, message: object) -> Outcome:
         self._door.shut = True
@@ -127,7 +130,8 @@ class LoopChannel(Channel):
         failure: Exception = Ended()
         try:
             while True:
-                await self._read_once()
+                talk, message = await self.listen(self._take)
+                await talk.take(message)
         except (Ended, RemoteProtocolError) as error:
             failure = error
         finally:
@@ -135,19 +139,18 @@ class LoopChannel(Channel):
             for talk in list(self._talks.values()):
                 talk.settle(failure)
 
-    async def _read_once(self) -> None:
-        await self.receive()
-        while (event := self.connection.next_event()) is not None:
-            stream, message = event
-            talk = self._talks.get(stream)
-            if isinstance(message, Log):
-                relay(message)
-            elif talk is not None:
-                await talk.take(message)
-            elif stream == 0:
-                raise gave_up(message)
+    def _take(self, event: Event) -> tuple[LoopTalk, Op] | None:
+        """Serves what can be served in this step; gives back what can't."""
+        stream, message = event
+        talk = self._talks.get(stream)
+        if isinstance(message, Log):
+            relay(message)
+        elif talk is not None:
+            return talk.take_nowait(message)
+        elif stream == 0:
+            raise gave_up(message)
 
-        self.flush()
+        return None
 
     def forget(self, stream: int) -> None:
         """The call of *stream* has ended."""
@@ -167,15 +170,21 @@ class LoopTalk:
         self._done = anyio.Event()
         self._outcome: Outcome | Exception | None = None
 
-    async def take(self, message: object) -> None:
-        """What the worker said about this call."""
+    def take_nowait(self, message: object) -> tuple[LoopTalk, Op] | None:
+        """What the worker said about this call. A batch too large for one step is given back, for `take`."""
         if isinstance(message, Op):
-            if len(message.ops) <= SLICE:
-                self._door.serve_nowait(message.ops)
-            else:
-                await self._door.serve(message.ops)
+            if len(message.ops) > SLICE:
+                return self, message
+
+            self._door.serve_nowait(message.ops)
         elif isinstance(message, (Reply, Error)):
             self.settle(message)
+
+        return None
+
+    async def take(self, message: Op) -> None:
+        """Serves a batch of any size."""
+        await self._door.serve(message.ops)
 
     def settle(self, outcome: Outcome | Exception) -> None:
         """Ends the call with what came, or with why nothing will."""

@@ -36,7 +36,12 @@ class Launch:
         """The argument list for a worker whose ends of the control socket and of the lifeline are these descriptors."""
         return [self.interpreter, *self.flags, BOOT, str(control), str(lifeline)]
 
-    def explain(self, error: OSError) -> str:
+    @property
+    def advice(self) -> str:
+        """What to look at when an interpreter ran and was no worker; nothing when it is this one."""
+        return "" if "-S" in self.flags else f" Expected {self.interpreter!r} to be Python 3.9 or newer: check the pool's python=."
+
+    def explain(self, error: OSError | ValueError) -> str:
         """Why the process could not be started, and what to look at."""
         if self.cwd is not None and not Path(self.cwd).is_dir():
             return f"its working directory {self.cwd!r} is not a directory. Check the pool's cwd=."

@@ -32,6 +32,8 @@ __all__ = ["Pool", "WorkerPool"]
 # Seconds after which workers start, unless a call wants one sooner: starting a process takes a third of a millisecond of the loop's
 # thread, which whoever has just opened the pool would rather have.
 _WARM_UP_DELAY: Final = 0.002
+# So many starts in a row, of workers that have started before, may be ended by somebody's signal until callers are told of it.
+_CUT_DOWN: Final = 5
 
 
 class Phase(enum.Enum):
@@ -50,6 +52,7 @@ class _Seat:
 
     restarts: Restarts = field(factory=Restarts)
     failing: bool = False
+    cut_down: int = 0
 
 
 @define
@@ -251,9 +254,11 @@ class WorkerPool:
             seat.failing = False
             self._places.workers.append(worker)
             ending = await worker.run()
+            seat.cut_down = 0
         except StartFailed as error:
             ending = Ending.NEVER_STARTED
-            self._could_not_start(seat, error)
+            if not self._was_cut_down(seat, worker):
+                self._could_not_start(seat, error)
         finally:
             if worker is not None and worker in self._places.workers:
                 self._places.workers.remove(worker)
@@ -262,6 +267,12 @@ class WorkerPool:
         self._deaths += ending in {Ending.DIED, Ending.NEVER_STARTED}
         lived = 0.0 if worker is None or worker.ready_at is None else anyio.current_time() - worker.ready_at
         return seat.restarts.delay_after(ending, lived=lived)
+
+    def _was_cut_down(self, seat: _Seat, worker: Worker | None) -> bool:
+        """Whether somebody killed *worker* as it started. That says nothing against the next one: who waits for a place goes on waiting."""
+        killed = worker is not None and not worker.problem and (worker.process.exit_code or 0) < 0
+        seat.cut_down += killed
+        return killed and self._started > 0 and seat.cut_down < _CUT_DOWN
 
     def _could_not_start(self, seat: _Seat, error: StartFailed) -> None:
         seat.failing = True

@@ -61,7 +61,7 @@ class WorkerProcess:
         exit_code: None while it runs; negative for the signal that ended it.
 
     Raises:
-        StartFailed: the interpreter or the working directory doesn't exist, or can't be used. Nothing is left open.
+        StartFailed: the interpreter, the working directory or the environment doesn't exist, or can't be used. Nothing is left open.
 
     """
 
@@ -70,7 +70,7 @@ class WorkerProcess:
     def __init__(self, launch: Launch) -> None:
         try:
             self._start(launch)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in a path, a name of an environment variable that is none
             raise StartFailed(launch.name, problem=launch.explain(error)) from error
 
         self.control.setblocking(False)

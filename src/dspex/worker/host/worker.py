@@ -64,6 +64,7 @@ class Worker:
         taken: calls it was given, ever.
         known: the keys of the programs it has confirmed to have built.
         ended: set once the process has ended and was reaped.
+        problem: what it was ended for, or said that it ended for, in words; empty if nobody knows.
 
     """
 
@@ -78,7 +79,7 @@ class Worker:
         self._launch = launch
         self._changed = changed
         self._ending = Ending.DIED
-        self._problem = ""
+        self.problem = ""
         self._talks: set[ThreadTalk | LoopTalk] = set()
         self._tasks: TaskGroup | None = None
         self.control = Channel(self.process.control, "control", spawn=self._spawn)
@@ -110,7 +111,7 @@ class Worker:
             await self._leave_nothing()
 
         if self.ready_at is None:
-            raise StartFailed(self._launch.name, problem=self._problem or self._why_not_started())
+            raise StartFailed(self._launch.name, problem=self.problem or self._why_not_started())
 
         return self._ending
 
@@ -123,7 +124,7 @@ class Worker:
     async def _watch_start(self) -> None:
         await anyio.sleep(START_TIMEOUT)
         if self.ready_at is None:
-            self._problem = f"it said nothing for {START_TIMEOUT:g} s. Is {self._launch.interpreter!r} a Python interpreter?"
+            self.problem = f"it said nothing for {START_TIMEOUT:g} s. Is {self._launch.interpreter!r} a Python interpreter?"
             self.kill()
 
     async def _leave_nothing(self) -> None:
@@ -147,7 +148,7 @@ class Worker:
     def _why_not_started(self) -> str:
         died = self.process.obituary()
         words = f" Its last words:\n{died.last_words.rstrip()}" if died.last_words.strip() else " It said nothing."
-        return f"it {died.ended} before it was ready.{words}"
+        return f"it {died.ended} before it was ready.{self._launch.advice}{words}"
 
     def _spawn(self, function: Any) -> None:
         if self._tasks is not None and self.standing is not Standing.GONE:
@@ -175,7 +176,7 @@ class Worker:
     def _condemn(self, error: RemoteProtocolError) -> None:
         # What it said before it had read our goodbye is no offence.
         if self.standing not in {Standing.LEAVING, Standing.GONE}:
-            self._problem = str(error)
+            self.problem = str(error)
             _logger.warning("Worker %d is killed for what came on its control connection: %s", self.process.pid, error)
 
     def _hear(self, message: object) -> None:
@@ -188,7 +189,7 @@ class Worker:
         elif isinstance(message, Drain):
             self._stop_giving()
         elif isinstance(message, Close):
-            self._problem = self._problem or message.reason
+            self.problem = self.problem or message.reason
 
     # --- its end, asked for --------------------------------------------------------------------------------------------------
 

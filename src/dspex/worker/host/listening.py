@@ -1,0 +1,106 @@
+"""
+Listening to a socket: a plain function takes what has come, each time something has.
+
+On asyncio it runs in the loop's own callback for the socket: between a worker that asks and its answer no task is woken, the loop makes no
+further turn, and what its selector watches stays the same. These three are most of what an operation cost otherwise. trio has nothing of
+the kind; there a task waits for the socket.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+# Gives what came that it doesn't deal with by itself; None: go on. Raises BlockingIOError when nothing had come.
+Step = Callable[[], Any]
+
+
+class Ear:
+    """One socket, which one task at a time may listen to."""
+
+    __slots__ = ("_loop", "_sock", "_waiting")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._loop: Any = None
+        self._waiting: Any = None
+
+    async def listen(self, step: Step) -> Any:
+        """
+        Calls *step* whenever there is something to read, until it gives something else than None, and gives that.
+
+        Raises:
+            ClosedResourceError: the socket is closed, or was meanwhile.
+            Exception: whatever *step* raises.
+
+        """
+        asyncio = sys.modules.get("asyncio")
+        if asyncio is None or anyio.get_cancelled_exc_class() is not asyncio.CancelledError:
+            return await self._wait_in_turns(step)
+
+        if self._sock.fileno() < 0:
+            raise anyio.ClosedResourceError
+
+        self._loop = asyncio.get_running_loop()
+        self._waiting = self._loop.create_future()
+        self._loop.add_reader(self._sock.fileno(), self._readable, step)
+        try:
+            return await self._waiting
+        finally:
+            self._stop()
+
+    def _readable(self, step: Step) -> None:
+        waiting = self._waiting
+        if waiting is None or waiting.done():
+            return
+
+        try:
+            found = step()
+        except BlockingIOError:
+            pass
+        except Exception as error:  # noqa: BLE001 - it is raised where `listen` is awaited
+            _settle(waiting, error=error)
+        else:
+            if found is not None:
+                _settle(waiting, found)
+
+    def _stop(self) -> None:
+        if self._waiting is not None:
+            self._waiting = None
+            if self._sock.fileno() >= 0:
+                self._loop.remove_reader(self._sock.fileno())
+
+    async def _wait_in_turns(self, step: Step) -> Any:
+        # Most answers come within one turn of the loop, and two changes to what it watches cost more than that turn does.
+        dry = False
+        while True:
+            await (anyio.wait_readable(self._sock) if dry else anyio.lowlevel.checkpoint())
+            try:
+                found = step()
+            except BlockingIOError:
+                dry = True
+                continue
+
+            if found is not None:
+                return found
+
+            dry = False
+
+    def close(self) -> None:
+        """Wakes whoever listens. Just before the socket is closed."""
+        if self._waiting is not None:
+            _settle(self._waiting, error=anyio.ClosedResourceError())
+
+        self._stop()
+        anyio.notify_closing(self._sock)
+
+
+def _settle(waiting: Any, found: Any = None, error: Exception | None = None) -> None:
+    # A step may have closed its own channel.
+    if not waiting.done():
+        waiting.set_result(found) if error is None else waiting.set_exception(error)
