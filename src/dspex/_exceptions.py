@@ -205,7 +205,7 @@ class ContextExpired(ContextClosed):
 
     def __init__(self, context: str, *, ttl: float) -> None:
         DspexError.__init__(self, f"Context {context!r} was unused for more than its ttl of {ttl:g} s and has expired. Open a new one.")
-        self.facts = {"context": context, "ttl": ttl}
+        self.facts: Dict[str, Any] = {"context": context, "ttl": ttl}
         self.context = context
         self.status = "expired"
         self.hint = ""
@@ -306,7 +306,7 @@ class NotBridgeable(BackendSwitchError, TypeError):
         found = dict(variables)
         told = "; ".join(f"{name!r}: {why}" for name, why in found.items())
         BackendSwitchError.__init__(self, context, step="export", problem=f"{len(found)} of its variables can't leave this process: {told}.")
-        self.facts = {"context": context, "variables": found}
+        self.facts: Dict[str, Any] = {"context": context, "variables": found}
         self.variables = found
 
 
@@ -407,7 +407,7 @@ class ProgramFailed(DspexError, RuntimeError):
         self.type = type
         self.message = message
         self.traceback = traceback
-        self.types = list(types)
+        self.types: list[str] = list(types)
 
     def is_a(self, name: str) -> bool:
         """Whether what was raised is of the class *name* or of one derived from it: ``"ValueError"`` or ``"package.module.Class"``."""
@@ -488,7 +488,7 @@ class MissingExtra(DspexError, ImportError):
 
     def __init__(self, package: str, *, needed_for: str, install: str, where: str = "this interpreter") -> None:
         super().__init__(f"{needed_for} needs the package {package!r}, which {where} can't import. Install it there with: {install}")
-        self.facts = {"package": package, "needed_for": needed_for, "install": install, "where": where}
+        self.facts: Dict[str, Any] = {"package": package, "needed_for": needed_for, "install": install, "where": where}
         self.package = package
         self.needed_for = needed_for
         self.install = install

@@ -78,7 +78,7 @@ class Bridge:
         if not drain >= 0:
             raise ValueError(f"drain: expected seconds, 0 or more, got {drain!r}.")
 
-        self.name = name if name is not None else f"bridge_{next(_numbers)}"
+        self.name: str = name if name is not None else f"bridge_{next(_numbers)}"
         self.drain = drain
         self.store: SessionStore = _store_of(store)
         self._options = _options_of(pools or {}, default_pool_options)

@@ -257,9 +257,8 @@ async def test_whoever_waits_for_the_end_of_one_not_started_yet_is_told_of_it() 
     async def wait() -> None:
         told.append((await ctx.wait_closed()).status)
 
-    async with anyio.create_task_group() as group:
-        async with ctx:
-            group.start_soon(wait)
-            await checkpoint()
+    async with anyio.create_task_group() as group, ctx:
+        group.start_soon(wait)
+        await checkpoint()
 
     assert told == [Status.CLOSED]

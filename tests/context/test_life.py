@@ -11,7 +11,18 @@ import trio
 from anyio.lowlevel import checkpoint
 
 import dspex
-from dspex import BackendInitError, Context, ContextClosed, ContextCrashed, ContextExpired, NameNotFound, NameTaken, SessionTaken, Status, Var
+from dspex import (
+    BackendInitError,
+    Context,
+    ContextClosed,
+    ContextCrashed,
+    ContextExpired,
+    NameNotFound,
+    NameTaken,
+    SessionTaken,
+    Status,
+    Var,
+)
 from dspex.state import LocalState
 
 COUNT = Var("count", int, 0)

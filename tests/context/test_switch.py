@@ -627,14 +627,13 @@ async def test_a_stop_during_the_switch_ends_everything(store: str) -> None:
             except Exception as error:
                 ended.append(type(error).__name__)
 
-        async with anyio.create_task_group() as group:
-            async with Context(variables=THREE, bridge=bridge) as ctx:
-                group.start_soon(switch, ctx)
-                for _ in range(wait):
-                    await checkpoint()
+        async with anyio.create_task_group() as group, Context(variables=THREE, bridge=bridge) as ctx:
+            group.start_soon(switch, ctx)
+            for _ in range(wait):
+                await checkpoint()
 
-                with anyio.fail_after(5):
-                    await ctx.stop()
+            with anyio.fail_after(5):
+                await ctx.stop()
 
         assert len(ended) == 1
         assert ctx.status is Status.CLOSED

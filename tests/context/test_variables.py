@@ -139,7 +139,7 @@ async def test_many_who_ensure_the_same_at_once_make_one(make: Make) -> None:
 
 async def test_what_cannot_be_defined_is_refused_in_words(make: Make) -> None:
     async with make() as ctx:
-        with pytest.raises(InvalidDefinition, match="unknown|no type"):
+        with pytest.raises(InvalidDefinition, match=r"unknown|no type"):
             await ctx.variables.define("x", "flaot", 1.0)
 
         with pytest.raises(InvalidDefinition):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -84,7 +85,7 @@ async def test_a_write_that_was_refused_is_no_change(make: Make) -> None:
             lambda: ctx.variables.delete("nobody"),
             lambda: ctx.variables.define(COUNT),
         ):
-            with pytest.raises(Exception):  # noqa: B017, PT011 - each has its own, told elsewhere
+            with pytest.raises(Exception):  # noqa: B017 - each has its own, told elsewhere
                 await refused()
 
         await nothing_more(changes)
@@ -258,7 +259,7 @@ async def test_each_deletion_is_told_once(make: Make) -> None:
         await ctx.stop()
 
     assert seen[-1][0] == "deleted"
-    assert all(one[0] != "deleted" or other[0] != "deleted" for one, other in zip(seen, seen[1:], strict=False))
+    assert all(one[0] != "deleted" or other[0] != "deleted" for one, other in pairwise(seen))
 
 
 async def test_a_value_that_a_watch_tells_is_the_readers_own(make: Make) -> None:
@@ -328,22 +329,21 @@ class Breakable(LocalState):
 
 async def test_a_crash_raises_in_the_reader() -> None:
     with pytest.raises(ContextCrashed):
-        async with Context(backend=Breakable, variables=[COUNT]) as ctx:
-            async with anyio.create_task_group() as group:
+        async with Context(backend=Breakable, variables=[COUNT]) as ctx, anyio.create_task_group() as group:
 
-                async def watch() -> None:
-                    with pytest.raises(ContextCrashed) as caught:
-                        async with ctx.variables.watch() as changes:
-                            await anext(changes)
+            async def watch() -> None:
+                with pytest.raises(ContextCrashed) as caught:
+                    async with ctx.variables.watch() as changes:
+                        await anext(changes)
 
-                    assert isinstance(caught.value.__cause__, OSError)
+                assert isinstance(caught.value.__cause__, OSError)
 
-                group.start_soon(watch)
-                while not ctx.statistics().watches:
-                    await checkpoint()
+            group.start_soon(watch)
+            while not ctx.statistics().watches:
+                await checkpoint()
 
-                with anyio.CancelScope(shield=True), pytest.raises(ContextCrashed):
-                    await ctx.variables.add(COUNT, 1)
+            with anyio.CancelScope(shield=True), pytest.raises(ContextCrashed):
+                await ctx.variables.add(COUNT, 1)
 
 
 def test_an_expiry_raises_in_the_reader_and_a_watch_alone_is_no_use(run_virtually: Any) -> None:

@@ -5,12 +5,13 @@ An operation goes from `Variables` straight to the backend while the gate is ope
 a user holds; `Life` is one run of the owner; `Switch` is the table by which the state moves.
 """
 
-from ._handle import Context as Context
-from ._handle import whereis as whereis
-from ._status import BackendInfo as BackendInfo
-from ._status import CloseReason as CloseReason
-from ._status import ContextStatistics as ContextStatistics
-from ._status import Status as Status
-from ._status import SwitchReport as SwitchReport
+from ._handle import Context as Context, whereis as whereis
+from ._status import (
+    BackendInfo as BackendInfo,
+    CloseReason as CloseReason,
+    ContextStatistics as ContextStatistics,
+    Status as Status,
+    SwitchReport as SwitchReport,
+)
 from ._variables import Variables as Variables
 from ._watch import Watch as Watch

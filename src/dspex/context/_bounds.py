@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from msgspec import msgpack
+
 from .._exceptions import DspexError, InvalidValue
 from ..state import AsyncBridgedState, BridgedState, LocalState
 from ..variables import Definition
@@ -23,6 +25,7 @@ LARGE = 256 << 10
 
 _UNBOUNDED = frozenset({int, float, bool, str, bytes, type(None)})
 _ANYTHING = Definition.make("anything", Any)
+_encode = msgpack.Encoder().encode
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +38,7 @@ class Bounds:
     def __init__(self, entry: Entry, limit: int) -> None:
         self._entry = entry
         self._told = False
-        self.limit = limit
+        self.limit: int = limit
 
     def check(self, name: str, args: Sequence[Any]) -> None:
         """
@@ -85,13 +88,22 @@ class Bounds:
 
 
 def _size(definition: Definition, value: Any) -> int:
+    if definition.copy is None:
+        return 0
+
     try:
-        size = definition.size(value)
+        return _encoded(value) if definition.kind is _ANYTHING.kind else definition.size(value)
     except (TypeError, ValueError, AttributeError, KeyError, RecursionError):
         # It isn't of the type at all: the backend refuses it in better words.
         return 0
 
-    return 0 if definition.copy is None else size
+
+def _encoded(value: Any) -> int:
+    # Of data without a declared shape every item has to be looked at: encoding it does that at a tenth of the time.
+    try:
+        return len(_encode(value))
+    except (TypeError, ValueError, OverflowError):
+        return _ANYTHING.size(value)
 
 
 # --- what each operation makes of which variable
@@ -104,7 +116,7 @@ def _one(bounds: Bounds, key: Any, value: Any, *_: Any) -> Pairs:
 
 
 def _many(bounds: Bounds, updates: Any, *_: Any) -> Pairs:
-    return updates.items() if isinstance(updates, Mapping) else ()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return updates.items() if _is_mapping(updates) else ()
 
 
 def _appended(bounds: Bounds, key: Any, item: Any) -> Pairs:
@@ -116,8 +128,15 @@ def _appended(bounds: Bounds, key: Any, item: Any) -> Pairs:
 def _merged(bounds: Bounds, key: Any, mapping: Any) -> Pairs:
     cell = bounds.cell(key)
     held: Any = None if cell is None else cell.value
-    fits = isinstance(held, dict) and isinstance(mapping, Mapping)
-    return ((key, {**held, **mapping}),) if fits else ((_ANYTHING, mapping),)
+    if not _is_mapping(held) or not _is_mapping(mapping):
+        return ((_ANYTHING, mapping),)
+
+    whole: dict[Any, Any] = {**held, **mapping}
+    return ((key, whole),)
+
+
+def _is_mapping(given: Any) -> bool:
+    return isinstance(given, Mapping)
 
 
 WRITTEN: dict[str, Callable[..., Pairs]] = {"define": _one, "set": _one, "set_many": _many, "append": _appended, "merge": _merged}

@@ -4,7 +4,7 @@ The calls in flight: counted, cancelled when the context stops, and told why.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -39,7 +39,7 @@ class Calls:
         return bool(self._scopes) and bool(self.own_chain())
 
     @asynccontextmanager
-    async def enter(self) -> AsyncIterator[None]:
+    async def enter(self) -> AsyncGenerator[None, None]:
         """
         Counts a call while the block runs.
 

@@ -77,22 +77,22 @@ class Entry:
     )
 
     def __init__(self, context_id: str, *, mailbox_size: int, max_container: int) -> None:
-        self.gate = 0
-        self.thread = 0
+        self.gate: int = 0
+        self.thread: int = 0
         self.cells: dict[Any, Cell] = NO_CELLS
-        self.context_id = context_id
-        self.status = Status.NEW
+        self.context_id: str = context_id
+        self.status: Status = Status.NEW
         self.backend: SyncStateBackend | StateBackend | None = None
-        self.synchronous = False
+        self.synchronous: bool = False
         self.beyond: Callable[[Cell, Any], int] | None = None
-        self.mailbox = Mailbox(mailbox_size)
-        self.bounds = Bounds(self, max_container)
+        self.mailbox: Mailbox = Mailbox(mailbox_size)
+        self.bounds: Bounds = Bounds(self, max_container)
         self.hub: Hub | None = None
         self.taking: anyio.CancelScope | None = None
         self.crash_error: BaseException | None = None
         self.on_crash: Callable[[], None] | None = None
         self.inflight: Callable[[], bool] | None = None
-        self.ttl = 0.0
+        self.ttl: float = 0.0
         self._budgeted = 0
         self._queued = 0
 
@@ -116,7 +116,7 @@ class Entry:
 
     def install(self, backend: Any) -> None:
         """Makes *backend* the one that serves. A plain step."""
-        kind = type(backend)
+        kind = backend.__class__
         self.backend = backend
         self.synchronous = isinstance(backend, SyncStateBackend)
         # A class derived from ours may do more in its methods than ours do: it is asked by them.

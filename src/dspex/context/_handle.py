@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio
 
@@ -25,7 +25,7 @@ from ..variables import Snapshot, Var, Variable
 from ._life import Life, load_the_bridge
 from ._mailbox import TAKEN, WITHDRAWN, Request
 from ._seed_names import SeedNames
-from ._status import SERVING, BackendInfo, BackendKind, CloseReason, ContextStatistics, Status, SwitchReport
+from ._status import BackendInfo, BackendKind, CloseReason, ContextStatistics, Status, SwitchReport
 from ._switch import SETTLE, Progress, Switch
 from ._variables import Variables
 
@@ -111,7 +111,7 @@ class Context(SeedNames):
         "variables",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a context is one call, its options keywords
         self,
         *,
         name: str | None = None,
@@ -129,17 +129,18 @@ class Context(SeedNames):
         _check_options(name=name, session_id=session_id, ttl=ttl, mailbox_size=mailbox_size, existing_state=existing_state, bridge=bridge)
         self._spec: BackendSpec = backend_from(backend)
         self.id: str = session_id or f"ctx_{next(_numbers)}_{os.urandom(4).hex()}"
-        self.name = name
-        self.ttl = ttl
-        self.resumed = False
-        self.left_garbage = False
-        self.variables = Variables(self.id, mailbox_size=mailbox_size, max_container=max_container)
+        self.name: str | None = name
+        self.ttl: float | None = ttl
+        self.resumed: bool = False
+        self.left_garbage: bool = False
+        self.variables: Variables = Variables(self.id, mailbox_size=mailbox_size, max_container=max_container)
         self.variables.ttl = ttl or 0.0
         self._given_id = session_id is not None
         self._bridge = bridge
         self._existing = existing_state
         self._initial_variables = tuple(variables)
-        self._initial_programs = tuple(programs.items() if isinstance(programs, Mapping) else programs)
+        pairs = cast("Mapping[str, Any]", programs).items() if isinstance(programs, Mapping) else programs
+        self._initial_programs: tuple[tuple[str, Any], ...] = tuple(pairs)
         self._init = init
         self._life: Life | None = None
         self._host: HostTask | None = None
@@ -165,10 +166,10 @@ class Context(SeedNames):
     @property
     def backend(self) -> BackendInfo:
         """What is known of the backend that serves now."""
-        serving: Any = self.variables.backend if self.variables.backend is not None else self._spec
+        serving = cast(Any, self.variables.backend if self.variables.backend is not None else self._spec)
         return BackendInfo(
             kind=self._kind,
-            type=type(serving) if serving is not self._spec else self._spec.type,
+            type=serving.__class__ if serving is not self._spec else self._spec.type,
             requires_bridge=bool(serving.requires_bridge),
             capabilities=serving.capabilities,
             switching=self.status is Status.SWITCHING,
@@ -246,6 +247,7 @@ class Context(SeedNames):
 
         if self._host is not None:
             self._host.release()
+            self._life.turn_back()
             await self._host.closed.wait()
         else:
             await self._life.stop()
@@ -419,7 +421,7 @@ class Context(SeedNames):
     def _registry(self) -> Programs:
         if self._programs is None:
             # Loaded with the first program, and so are the other two below: a context without any has no use for that floor.
-            from ._programs import Programs  # noqa: PLC0415
+            from ._programs import Programs
 
             self._programs = Programs(self)
 
@@ -431,7 +433,7 @@ class Context(SeedNames):
     def port(self) -> ContextPort:
         """Where the door delivers what a worker asks of this context."""
         if self._port is None:
-            from ._port import ContextPort  # noqa: PLC0415
+            from ._port import ContextPort
 
             self._port = ContextPort(self.variables)
 
@@ -451,7 +453,7 @@ class Context(SeedNames):
     def enter_call(self, program_id: str, /) -> AbstractAsyncContextManager[object]:
         """Counts a call as being in flight while the block runs."""
         if self.calls is None:
-            from ._calls import Calls  # noqa: PLC0415
+            from ._calls import Calls
 
             self.calls = Calls(self.variables)
             self.variables.inflight = self.calls.is_inside
@@ -536,7 +538,8 @@ class Context(SeedNames):
 
     async def export_state(self) -> Snapshot:
         """All variables with everything that is known of them, as of one moment."""
-        return Snapshot(session_id=self.id, variables=tuple(await self.variables.list()))
+        found: Any = await self.variables.list()
+        return Snapshot(session_id=self.id, variables=found)
 
 
 def _late(context_id: str, timeout: float) -> CallTimeout:

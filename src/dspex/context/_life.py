@@ -59,7 +59,7 @@ async def load_the_bridge() -> None:
 class Life:
     """From entering the block to leaving it."""
 
-    __slots__ = ("_body", "_bridge", "_closed", "_closing", "_context", "_group", "_owner")
+    __slots__ = ("_body", "_bridge", "_closed", "_closing", "_context", "_group", "_owner", "_up")
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -67,6 +67,7 @@ class Life:
         self._body = anyio.CancelScope()
         self._owner: anyio.TaskHandle[None] | None = None
         self._bridge: Bridge | None = None
+        self._up = False
         self._closing = False
         self._closed: anyio.Event | None = None
 
@@ -78,7 +79,14 @@ class Life:
         entry = context.variables
         entry.thread = get_ident()
         entry.on_crash = self._body.cancel
-        context.reserve()
+        try:
+            context.reserve()
+        except DspexError:
+            self._closing = True
+            entry.finish(Status.CLOSED)
+            self._over()
+            raise
+
         entry.mailbox.open()
         entry.status = Status.STARTING
         await self._group.__aenter__()
@@ -86,14 +94,23 @@ class Life:
         try:
             await self._open()
             await context.furnish()
+            # Stopped where nothing was awaited any more.
+            await anyio.lowlevel.checkpoint_if_cancelled()
         except BaseException as error:
-            await self.end(type(error), error, error.__traceback__)
+            if await self.end(type(error), error, error.__traceback__):
+                raise entry.refusal() from None
+
             raise
 
+        self._up = True
         context.publish()
 
-    async def end(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        """Leaves. What the body raised goes on as it is; ours is raised where the body has nothing of its own."""
+    async def end(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        """
+        Leaves. What the body raised goes on as it is; ours is raised where the body has nothing of its own.
+
+        Returns whether the body was ended from here.
+        """
         ended_by_us = False
         try:
             # On trio it may raise: what is left of a group of the body's exceptions, with our own cancellation taken out of it.
@@ -103,6 +120,8 @@ class Life:
 
         if self._context.status is Status.CRASHED and (ended_by_us or error is None):
             raise self._context.variables.refusal()
+
+        return ended_by_us
 
     async def _leave(self, grace: float) -> None:
         try:
@@ -247,11 +266,18 @@ class Life:
         return self._closed
 
     async def stop(self) -> None:
-        """Closes the context while its block goes on."""
-        if not self._closing:
+        """Closes the context while its block goes on. One that is still starting is turned back."""
+        if not self._up:
+            self.turn_back()
+        elif not self._closing:
             self._group.start_soon(self._close_shielded, name=f"dspex stop of {self._context.id}")
 
         await self.closed.wait()
+
+    def turn_back(self) -> None:
+        """Ends the start, if it isn't up yet. It raises `ContextClosed`."""
+        if not self._up:
+            self._body.cancel()
 
     async def _close_shielded(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -263,17 +289,20 @@ class Life:
             return
 
         self._closing = True
-        context = self._context
         try:
             await self._drain(grace)
             await self._end_owner()
             await self._close_backend()
             await self.close_private_bridge()
         finally:
-            context.release()
-            context.close_reason = CloseReason(context.status, context.variables.crash_error)
-            if self._closed is not None:
-                self._closed.set()
+            self._over()
+
+    def _over(self) -> None:
+        context = self._context
+        context.release()
+        context.close_reason = CloseReason(context.status, context.variables.crash_error)
+        if self._closed is not None:
+            self._closed.set()
 
     async def _drain(self, grace: float) -> None:
         """Newcomers are refused; calls have *grace* seconds, then are cancelled and told; then the mailbox is served."""
@@ -294,10 +323,9 @@ class Life:
             with anyio.move_on_after(SETTLE):
                 await calls.wait_idle()
 
-        if entry.status is Status.STOPPING:
-            if entry.mailbox.ledger:
-                with anyio.move_on_at(max(deadline, anyio.current_time() + SETTLE)):
-                    await entry.mailbox.ask(Request("run", (_nothing,)))
+        if entry.status is Status.STOPPING and entry.mailbox.ledger:
+            with anyio.move_on_at(max(deadline, anyio.current_time() + SETTLE)):
+                await entry.mailbox.ask(Request("run", (_nothing,)))
 
         # It may have crashed while it was served.
         if entry.status in (Status.STOPPING, Status.STARTING):

@@ -37,11 +37,11 @@ class Request:
     __slots__ = ("answered", "args", "callback", "deadline", "error", "name", "result", "scope", "state")
 
     def __init__(self, name: str, args: tuple[Any, ...], *, callback: Answer | None = None, deadline: float = math.inf) -> None:
-        self.name = name
-        self.args = args
-        self.callback = callback
-        self.deadline = deadline
-        self.state = QUEUED
+        self.name: str = name
+        self.args: tuple[Any, ...] = args
+        self.callback: Answer | None = callback
+        self.deadline: float = deadline
+        self.state: int = QUEUED
         self.result: Any = None
         self.error: BaseException | None = None
         self.answered: anyio.Event | None = None
@@ -57,7 +57,7 @@ class Mailbox:
     __slots__ = ("_receive", "_send", "ledger", "size", "waiting")
 
     def __init__(self, size: int) -> None:
-        self.size = size
+        self.size: int = size
         self.ledger: dict[Request, None] = {}
         self.waiting: dict[Request, None] = {}
         self._send: MemoryObjectSendStream[Request] | None = None

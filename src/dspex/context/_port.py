@@ -33,7 +33,7 @@ class ContextPort:
 
     def __init__(self, entry: Variables) -> None:
         self._entry = entry
-        self.context_id = entry.context_id
+        self.context_id: str = entry.context_id
 
     def operate_nowait(self, name: str, args: Sequence[Any]) -> Any:
         """
@@ -49,6 +49,12 @@ class ContextPort:
             raise GateClosed
 
         entry.gate -= 1
+        if name == "get":
+            # What most ask for, in short, as `Variables.get` has it.
+            cell = entry.cells.get(args[0])
+            if cell is not None and cell.copy is None:
+                return cell.value
+
         ready = _PREPARED.get(name)
         result = entry.deliver(name, args if ready is None else ready(entry.definition_of, *args))
         return told(result) if name == "info" else result

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import builtins
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import Literal
 
 from attrs import field, frozen
@@ -14,7 +14,7 @@ from attrs import field, frozen
 from ..abc import Capabilities
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """Where a context is in its life."""
 
     NEW = "new"
@@ -25,9 +25,6 @@ class Status(str, Enum):
     CRASHED = "crashed"
     EXPIRED = "expired"
     CLOSED = "closed"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 # In these an operation of a newcomer is taken, at once or through the mailbox.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from _thread import get_ident
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from time import time_ns
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 from anyio.lowlevel import checkpoint
 
@@ -25,6 +25,8 @@ D = TypeVar("D")
 T_co = TypeVar("T_co", covariant=True)
 
 _REQUIRED: Any = object()
+# In the class below `list` is a method.
+Page: TypeAlias = list[Variable]
 
 
 class Readable(Protocol[T_co]):
@@ -46,6 +48,7 @@ class Variables(Entry):
     """
 
     __slots__ = ()
+    gate: int
 
     def __repr__(self) -> str:
         return f"<Variables of {self.context_id!r} [{self.status}]>"
@@ -111,7 +114,7 @@ class Variables(Entry):
             VersionConflict: it is at another version than *expected_version*.
 
         """
-        if self.gate > 0 and get_ident() == self.thread and metadata is expected_version:
+        if self.gate > 0 and get_ident() == self.thread and metadata is expected_version:  # type: ignore[comparison-overlap]  # both None
             try:
                 cell = self.cells[variable]
             except (KeyError, TypeError):
@@ -286,9 +289,9 @@ class Variables(Entry):
         versions: dict[str, int] = await self.operate("set_many", checked, metadata, atomic)
         return versions
 
-    async def list(self) -> list[Variable]:
+    async def list(self) -> Page:
         """All variables, in the order of their definition, of one moment."""
-        found: list[Variable] = await self.enqueue("run", self._walk)
+        found: Page = await self.enqueue("run", self._walk)
         return found
 
     def watch(self, *variables: Var[Any] | str, include_initial: bool = False) -> Watch:
@@ -422,15 +425,15 @@ class Variables(Entry):
 
         return guarded
 
-    async def _walk(self, request: Request) -> list[Variable]:
+    async def _walk(self, request: Request) -> Page:
         """All variables, in slices, in one turn of the owner."""
-        found: list[Variable] = []
+        found: Page = []
         async for page in self.pages():
             found += page
 
         return found
 
-    async def pages(self) -> AsyncIterator[list[Variable]]:
+    async def pages(self) -> AsyncIterator[Page]:
         """The backend's pages; between those of a synchronous one others may run. Only in the owner's turn."""
         assert self.backend is not None
         pages = self.backend.scan()
@@ -444,8 +447,9 @@ class Variables(Entry):
 
 
 def _key(variable: Any) -> Any:
+    key = variable
     if isinstance(variable, (str, Var)):
-        return variable
+        return key
 
     raise TypeError(f"a variable is named by a Var, a name or an id, not by {type(variable).__name__}: {variable!r}")
 

@@ -73,7 +73,7 @@ class Hub:
     __slots__ = ("_watches", "source")
 
     def __init__(self, source: Source) -> None:
-        self.source = source
+        self.source: Source = source
         self._watches: list[Watch] = []
 
     def __len__(self) -> int:

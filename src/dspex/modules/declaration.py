@@ -37,9 +37,10 @@ class DSPyProgram:
     kind: ClassVar[str] = ""
 
     def __init__(self, *, lm: LM | str | None = None, bind: Binding | None = None, state: State | None = None) -> None:
-        self.lm = LM(lm) if isinstance(lm, str) else lm
+        self.lm: LM | None = LM(lm) if isinstance(lm, str) else lm
         self.bind: Mapping[str, str] = self._bound(bind or {})
-        self.state = self._checked_state(state)
+        self.state: Mapping[str, Any] | str | None = self._checked_state(state)
+        self._hidden = [setting for setting, variable in (bind or {}).items() if isinstance(variable, Var) and variable.sensitive]
 
     async def attach(self, context: Context, program_id: str | None = None) -> Bound:
         """
@@ -71,6 +72,7 @@ class DSPyProgram:
             "lm": None if self.lm is None else self.lm.declare(),
             "bind": dict(self.bind),
             "state": self.state,
+            **({"hidden": self._hidden} if self._hidden else {}),
             **self._declare(program_id),
         }
         return definition.by_factory(DSPY_FACTORY, args)

@@ -88,7 +88,7 @@ class ReAct(Predict):
         if max_iters < 1:
             raise InvalidProgram(self.kind, problem=f"max_iters: expected at least 1, got {max_iters}")
 
-        self.tools = tuple(tools)
+        self.tools: tuple[Callable[..., Any] | str, ...] = tuple(tools)
         self.max_iters = max_iters
         self._tools = definitions_of(self.kind, self.tools)
 

@@ -49,11 +49,11 @@ class LM:
             raise ValueError(f"LM: factory: expected an import path such as 'package.module:function', got {factory!r}.")
 
         refuse_secrets("LM", settings)
-        self.model = model
-        self.factory = factory
-        self.api_key_env = api_key_env
-        self.cache = cache
-        self.num_retries = num_retries
+        self.model: str | None = model
+        self.factory: str | None = factory
+        self.api_key_env: str | None = api_key_env
+        self.cache: bool = cache
+        self.num_retries: int = num_retries
         self.settings: Mapping[str, Any] = MappingProxyType(settings)
 
     def declare(self) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Bound:
     def __init__(self, home: Home, spec: ProgramSpec) -> None:
         self._home = home
         self._calls = 0
-        self.spec = spec
+        self.spec: ProgramSpec = spec
 
     @classmethod
     async def open(cls, home: Home, spec: ProgramSpec) -> Bound:

@@ -37,8 +37,8 @@ class Life:
     __slots__ = ("context_id", "end", "program_id")
 
     def __init__(self, program_id: str, context_id: str = "") -> None:
-        self.program_id = program_id
-        self.context_id = context_id
+        self.program_id: str = program_id
+        self.context_id: str = context_id
         self.end: Literal["returned", "abandoned"] | None = None
 
     def check(self) -> None:

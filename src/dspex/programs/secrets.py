@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from dspex._exceptions import InvalidProgram
@@ -12,12 +12,14 @@ _SECRET_NAME: Final = re.compile(
     r"(^|_)(api_?key|access_?key(_id)?|private_?key|secret(_?key)?|client_secret|password|passwd|pwd|authorization|credentials?|bearer|cookie)(_|$)"
     r"|(^|_)token$|^auth(entication)?$"
 )
-_SECRET_VALUE: Final = re.compile(r"(bearer|basic) \S+|(sk|pk|rk|xox[abp]|gh[pousr]|hf|AKIA)[-_][\w-]{8,}", re.IGNORECASE)
+_SECRET_VALUE: Final = re.compile(
+    r"(bearer|basic) \S+|(sk|pk|rk|xox[abp]|gh[pousr]|hf|AKIA)[-_][\w-]{8,}|[a-z][\w+.-]*://[^/\s@]*:[^/\s@]+@", re.IGNORECASE
+)
 
 
 def refuse_secrets(whose: str, settings: Mapping[str, Any]) -> None:
     """Raise `ValueError` when something in *settings* looks like a secret, by its name or by its form. The value is never told."""
-    for path in _secrets(settings, ""):
+    for path in _secrets(settings.items(), ""):
         raise ValueError(
             f"{whose}: {path} looks like a secret, and a declaration is no place for one: it travels, is compared and may be printed. "
             "Put it in an environment variable of the worker and name that: api_key_env='OPENAI_API_KEY'. "
@@ -30,13 +32,15 @@ def is_secret(name: str) -> bool:
     return _SECRET_NAME.search(name.lower().replace("-", "_")) is not None
 
 
-def _secrets(settings: Mapping[str, Any], path: str) -> Iterator[str]:
-    for name, value in settings.items():
+def _secrets(settings: Iterable[tuple[Any, Any]], path: str) -> Iterator[str]:
+    for name, value in settings:
         here = f"{path}[{name!r}]" if path else str(name)
         if is_secret(str(name)) or (isinstance(value, str) and _SECRET_VALUE.match(value)):
             yield here
         elif isinstance(value, Mapping):
-            yield from _secrets(cast("Mapping[str, Any]", value), here)
+            yield from _secrets(cast("Mapping[str, Any]", value).items(), here)
+        elif isinstance(value, (list, tuple)):
+            yield from _secrets(enumerate(cast("list[Any]", value)), here)
 
 
 def refuse_keyed_models(program_id: str, module: Any) -> None:
@@ -47,7 +51,7 @@ def refuse_keyed_models(program_id: str, module: Any) -> None:
 
     for name, predictor in predictors():
         settings: Any = getattr(getattr(predictor, "lm", None), "kwargs", None)
-        for path in _secrets(cast("Mapping[str, Any]", settings), "") if isinstance(settings, Mapping) else ():
+        for path in _secrets(cast("Mapping[str, Any]", settings).items(), "") if isinstance(settings, Mapping) else ():
             hint = "Leave its lm unset and give one to dspex.Module: Module(..., lm=LM(..., api_key_env='OPENAI_API_KEY'))."
             raise InvalidProgram(
                 program_id, problem=f"the language model of its {name!r} holds {path}, which looks like a secret", hint=hint

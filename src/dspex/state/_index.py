@@ -37,7 +37,7 @@ class Index:
 
     def __init__(self) -> None:
         self.cells: dict[Any, Cell] = {}
-        self.counter = 0
+        self.counter: int = 0
         self._names: Shards[Cell] = Shards()
         self._ids: Shards[int] = Shards()
         self._blocks: dict[int, dict[str, Cell]] = {}

@@ -63,8 +63,8 @@ class Move:
         self.store = store
         self.session_id = session_id
         self.step: Step = "new"
-        self.nowait = isinstance(store, MemoryStore)
-        self.variables = 0
+        self.nowait: bool = isinstance(store, MemoryStore)
+        self.variables: int = 0
         self._ttl = ttl
         self._garbage = garbage
         self._holder = holder or session_id

@@ -29,7 +29,7 @@ class ServedTable(SyncStateBackend):
     __slots__ = ("cells", "table")
 
     def __init__(self, table: Table | None = None) -> None:
-        self.table = Table() if table is None else table
+        self.table: Table = Table() if table is None else table
         self.cells: dict[Any, Cell] = self.table.cells
 
     def _done(self, plan: Plan[T]) -> T:

@@ -70,8 +70,8 @@ class BridgedState(ServedTable):
 
     def __init__(self, store: MemoryStore, *, holder: str = "", mode: Mode = "any") -> None:
         super().__init__()
-        self.store = store
-        self.capabilities = capabilities_over(store)
+        self.store: MemoryStore = store
+        self.capabilities: Capabilities = capabilities_over(store)
         self.lease: Lease | None = None
         self._holder = holder
         self._mode: Mode = mode
@@ -194,9 +194,9 @@ class AsyncBridgedState(StateBackend):
     def __init__(
         self, store: SessionStore, *, holder: str = "", mode: Mode = "any", table: Table | None = None, lease: Lease | None = None
     ) -> None:
-        self.store = store
-        self.capabilities = capabilities_over(store)
-        self.table = Table() if table is None else table
+        self.store: SessionStore = store
+        self.capabilities: Capabilities = capabilities_over(store)
+        self.table: Table = Table() if table is None else table
         self.table.encoder = admitted
         self.cells: dict[Any, Cell] = self.table.cells
         self.lease = lease

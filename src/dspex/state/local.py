@@ -13,14 +13,16 @@ from dspex.state._table import Plan, Table
 
 if TYPE_CHECKING:
     from dspex.abc import Key
-    from dspex.variables import Variable
+    from dspex.variables import Cell, Variable
 
 
 class LocalState(ServedTable):
     """Variables as plain objects in this process. An operation is one or two function calls."""
 
     __slots__ = ()
-    capabilities = Capabilities(atomic_updates=True)
+    capabilities: Capabilities = Capabilities(atomic_updates=True)
+    cells: dict[Any, Cell]
+    table: Table
 
     def open(self, session_id: str, *, ttl: float | None = None, existing: Sequence[Variable] | None = None) -> None:
         for _ in self.table.load(existing or ()):

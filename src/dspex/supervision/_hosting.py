@@ -50,7 +50,7 @@ class HostTask:
         self._opened = anyio.Event()
         self._released = anyio.Event()
         self._error: BaseException | None = None
-        self.closed = anyio.Event()
+        self.closed: anyio.Event = anyio.Event()
         self.exit_error: BaseException | None = None
 
     async def open(self) -> None:

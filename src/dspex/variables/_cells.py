@@ -15,14 +15,14 @@ and of a fast read: ``cell.value if cell.copy is None else cell.copy(cell.value)
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from dspex.variables._copying import Copier, copy_value
 from dspex.variables._definition import Definition, plain_metadata
 from dspex.variables._records import Variable, moment, nanoseconds
 
-now_ns = time.time_ns
+now_ns: Final[Callable[[], int]] = time.time_ns
 
 
 class Cell:
@@ -56,6 +56,7 @@ class Cell:
         "version",
     )
 
+    definition: Definition
     exact: type | None
     low: Any
     high: Any
@@ -72,13 +73,13 @@ class Cell:
         created_ns: int | None = None,
         updated_ns: int | None = None,
     ) -> None:
-        self.id = id
-        self.name = definition.name
-        self.value = value
-        self.version = version
-        self.metadata = metadata
-        self.created_ns = now_ns() if created_ns is None else created_ns
-        self.updated_ns = self.created_ns if updated_ns is None else updated_ns
+        self.id: str = id
+        self.name: str = definition.name
+        self.value: Any = value
+        self.version: int = version
+        self.metadata: dict[str, Any] | None = metadata
+        self.created_ns: int = now_ns() if created_ns is None else created_ns
+        self.updated_ns: int = self.created_ns if updated_ns is None else updated_ns
         self.packed: bytes | None = None
         self._define(definition)
 

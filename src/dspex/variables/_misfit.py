@@ -34,7 +34,7 @@ class Misfit(Exception):  # never leaves this package: a definition turns it int
         self.expected = expected
         self.value = value
         self.problem = problem
-        self.path = ""
+        self.path: str = ""
 
     def at(self, step: str) -> Misfit:
         """The same, one *step* further out."""

@@ -7,6 +7,8 @@ of a container's items are looked at all at once, and a container of nothing but
 
 from __future__ import annotations
 
+from typing import Union
+
 import msgspec
 
 from ._lowering import extend
@@ -40,6 +42,21 @@ def pack(value: Any, depth: int) -> bytes:
 def row(items: list[Any]) -> Optional[bytes]:
     """The encoded form of ``[[items]]`` if they are all scalars, else None. Raises as `pack` does."""
     return _pack([[items]]) if _SCALARS.issuperset(map(type, items)) else None
+
+
+_read_row = msgspec.msgpack.Decoder(tuple[tuple[list[Union[str, int, float, bool, None]]]]).decode
+
+
+def row_of(data: bytes) -> Optional[list[Any]]:
+    """
+    The *items* that `row` was given, None if *data* is anything else, or malformed.
+
+    It needs no check against limits: what nests deeper, or is of one of our types, is not of this shape.
+    """
+    try:
+        return _read_row(data)[0][0]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def _lower(value: object, depth: int) -> Any:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from .limits import Limits
 
     Read = Callable[[Any], Any]
-    Row = Callable[[list[Any]], Optional[bytes]]
+    Rows = tuple[Callable[[list[Any]], Optional[bytes]], Callable[[bytes], Optional[list[Any]]]]
 
-__all__ = ["DEPTH", "LimitExceeded", "Malformed", "Tagged", "Unencodable", "check_sendable", "decode", "encode", "encode_row", "name", "upgrade"]
+__all__ = ["DEPTH", "LimitExceeded", "Malformed", "Tagged", "Unencodable", "check_sendable", "decode", "decode_row", "encode", "encode_row", "name", "upgrade"]
 
 DEPTH = 64
 _READERS_KEPT = 8
@@ -53,16 +53,18 @@ def _plain_reader(resolve: Resolve) -> Read:
     return read
 
 
-def _no_row(items: list[Any]) -> None:
+def _no_row(_: Any) -> None:
     return None
 
+
+_NO_ROWS: Rows = (_no_row, _no_row)
 
 # --- in use ----------------------------------------------------------------------------------------------------------------------
 
 _name = "pure"
 _pack: Callable[[Any, int], bytes] = _pack_plainly
 _beyond: tuple[type[Exception], ...] = ()
-_row: Row = _no_row
+_pack_row, _read_row = _NO_ROWS
 _reader: Callable[[Resolve], Read] = _plain_reader
 _readers: dict[Resolve, Read] = {None: _plain_reader(None)}
 _read = _readers[None]
@@ -80,7 +82,7 @@ def upgrade() -> str:
     except ImportError:
         return _name
 
-    _use("msgspec", _msgspec.pack, _msgspec.BEYOND, _msgspec.reader, _msgspec.row)
+    _use("msgspec", _msgspec.pack, _msgspec.BEYOND, _msgspec.reader, (_msgspec.row, _msgspec.row_of))
     return _name
 
 
@@ -89,12 +91,12 @@ def _use(
     pack: Callable[[Any, int], bytes],
     beyond: tuple[type[Exception], ...],
     reader: Callable[[Resolve], Read],
-    row: Row = _no_row,
+    rows: Rows = _NO_ROWS,
 ) -> None:
-    global _name, _pack, _beyond, _reader, _readers, _read, _row
+    global _name, _pack, _beyond, _reader, _readers, _read, _pack_row, _read_row
     # Other threads may be encoding: what the new one raises has to be known before the first call of it.
     _beyond = beyond
-    _pack, _reader, _row = pack, reader, row
+    _pack, _reader, _pack_row, _read_row = pack, reader, *rows
     _read = reader(None)
     _readers = {None: _read}
     _name = chosen
@@ -128,9 +130,14 @@ def encode_row(items: list[Any]) -> Optional[bytes]:
     None where that isn't to be had: no quick codec is in use, or they aren't all scalars within its reach. `encode` has the rest.
     """
     try:
-        return _row(items)
+        return _pack_row(items)
     except _beyond:
         return None
+
+
+def decode_row(data: bytes) -> Optional[list[Any]]:
+    """The items of a row, from any peer. None where it isn't one, or isn't to be had so: `decode` has the rest, and the refusals."""
+    return _read_row(data)
 
 
 def _encode_plainly(value: Any, depth: int) -> bytes:

@@ -172,7 +172,7 @@ class Connection:
         frame = self._inbound.alone(data)
         if frame is not None and frame[0] == self._row_in.number and frame[1] in self._called and frame[1] not in self._partials:
             try:
-                return frame[1], self._decode(self._row_in, frame[2])
+                return frame[1], self._decode_row(frame[2])
             except Malformed as error:
                 raise self._break(error.code, f"From the {self._peer}: {error}") from error
 
@@ -244,6 +244,16 @@ class Connection:
             raise self._break("illegal", self._illegal(stream, self._peer, known.__name__))
 
         return after
+
+    def _decode_row(self, payload: bytes) -> Message:
+        row = codec.decode_row(payload)
+        if row is None:
+            return self._decode(self._row_in, payload)
+
+        if self._role == "host":
+            operations.check([row])
+
+        return self._row_in([row])
 
     def _decode(self, known: type[Message], payload: bytes) -> Message:
         limits = self._value_limits if self._role == "host" else None

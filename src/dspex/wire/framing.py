@@ -13,7 +13,7 @@ from ._refusals import LimitExceeded, Malformed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional, Union
+    from typing import Callable, Final, Optional, Union
 
 MORE = 1
 OPTIONAL = 2
@@ -21,7 +21,7 @@ _KNOWN_FLAGS = MORE | OPTIONAL
 
 HEADER = Struct(">IBBI")
 HEADER_SIZE = HEADER.size
-pack_header = HEADER.pack
+pack_header: Final[Callable[[int, int, int, int], bytes]] = HEADER.pack
 
 
 class FrameBuffer:

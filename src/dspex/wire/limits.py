@@ -39,12 +39,12 @@ class Limits:
         if window < 2 * frame:
             raise ValueError(f"Expected a window of at least two frames, got {window} bytes for frames of {frame}.")
 
-        self.frame = frame
-        self.message = message
-        self.window = window
-        self.depth = depth
-        self.containers = containers
-        self.int_bytes = int_bytes
+        self.frame: int = frame
+        self.message: int = message
+        self.window: int = window
+        self.depth: int = depth
+        self.containers: int = containers
+        self.int_bytes: int = int_bytes
 
     def pack(self) -> dict[str, int]:
         """The limits as plain data, for a hello."""

@@ -13,7 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar, Optional
 
-    from typing_extensions import Self
+    from typing_extensions import Self, TypeAlias
+
+    Fields: TypeAlias = tuple[tuple[str, tuple[type, ...], Any], ...]
 
 PROTOCOL = 1
 _REQUIRED = object()
@@ -34,7 +36,7 @@ class Message:
 
     __slots__ = ()
     number: ClassVar[int] = 0
-    fields: ClassVar[tuple[tuple[str, tuple[type, ...], Any], ...]] = ()
+    fields: ClassVar[Fields] = ()
     names: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
@@ -44,7 +46,7 @@ class Message:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, type(self)) and self.values() == other.values()
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         told = ", ".join(f"{name}={getattr(self, name)!r:.80}" for name in self.names)
@@ -85,10 +87,6 @@ def _words(kinds: tuple[type, ...]) -> str:
     return " or ".join("None" if kind is _NONE else kind.__name__ for kind in kinds)
 
 
-def _is_one_list(values: list[Any]) -> bool:
-    return type(values) is list and len(values) == 1 and type(values[0]) is list
-
-
 TYPES: dict[int, type[Message]] = {}
 
 
@@ -102,7 +100,7 @@ class Hello(Message):
 
     __slots__ = ("codec", "config", "limits", "protocol", "python", "version")
     number = 1
-    fields = (
+    fields: ClassVar[Fields] = (
         ("protocol", (int,), _REQUIRED),
         ("version", (str,), ""),
         ("python", (list, _NONE), list),
@@ -121,10 +119,10 @@ class Hello(Message):
         limits: Optional[dict[str, int]] = None,
         config: Optional[dict[str, Any]] = None,
     ) -> None:
-        self.protocol = protocol
-        self.version = version
+        self.protocol: int = protocol
+        self.version: str = version
         self.python: list[int] = python or []
-        self.codec = codec
+        self.codec: str = codec
         self.limits: dict[str, int] = limits or {}
         self.config: dict[str, Any] = config or {}
 
@@ -139,7 +137,7 @@ class Call(Message):
 
     __slots__ = ("chain", "deadline_us", "inputs", "meta", "program")
     number = 2
-    fields = (
+    fields: ClassVar[Fields] = (
         ("program", (list,), _REQUIRED),
         ("inputs", (dict,), _REQUIRED),
         ("deadline_us", (int, _NONE), None),
@@ -156,9 +154,9 @@ class Call(Message):
         chain: Optional[list[str]] = None,
         meta: Optional[dict[str, Any]] = None,
     ) -> None:
-        self.program = program
-        self.inputs = inputs
-        self.deadline_us = deadline_us
+        self.program: list[Any] = program
+        self.inputs: dict[str, Any] = inputs
+        self.deadline_us: Optional[int] = deadline_us
         self.chain: list[str] = chain or []
         self.meta: dict[str, Any] = meta or {}
 
@@ -168,10 +166,10 @@ class Reply(Message):
 
     __slots__ = ("meta", "value")
     number = 3
-    fields = (("value", (_ANY,), _REQUIRED), ("meta", (dict, _NONE), dict))
+    fields: ClassVar[Fields] = (("value", (_ANY,), _REQUIRED), ("meta", (dict, _NONE), dict))
 
     def __init__(self, value: Any, meta: Optional[dict[str, Any]] = None) -> None:
-        self.value = value
+        self.value: Any = value
         self.meta: dict[str, Any] = meta or {}
 
 
@@ -180,7 +178,7 @@ class Error(Message):
 
     __slots__ = ("applied", "code", "facts", "sentence")
     number = 4
-    fields = (
+    fields: ClassVar[Fields] = (
         ("code", (str,), _REQUIRED),
         ("facts", (dict, _NONE), dict),
         ("sentence", (str,), ""),
@@ -188,10 +186,10 @@ class Error(Message):
     )
 
     def __init__(self, code: str, facts: Optional[dict[str, Any]] = None, sentence: str = "", applied: Optional[bool] = None) -> None:
-        self.code = code
+        self.code: str = code
         self.facts: dict[str, Any] = facts or {}
-        self.sentence = sentence
-        self.applied = applied
+        self.sentence: str = sentence
+        self.applied: Optional[bool] = applied
 
 
 class Op(Message):
@@ -199,15 +197,10 @@ class Op(Message):
 
     __slots__ = ("ops",)
     number = 5
-    fields = (("ops", (list,), _REQUIRED),)
+    fields: ClassVar[Fields] = (("ops", (list,), _REQUIRED),)
 
     def __init__(self, ops: list[list[Any]]) -> None:
-        self.ops = ops
-
-    @classmethod
-    def from_values(cls, values: list[Any]) -> Self:
-        """As of any message; shorter, since operations and their answers are nearly all that a call says."""
-        return cls(values[0]) if _is_one_list(values) else super().from_values(values)
+        self.ops: list[list[Any]] = ops
 
 
 class OpReply(Message):
@@ -215,15 +208,10 @@ class OpReply(Message):
 
     __slots__ = ("results",)
     number = 6
-    fields = (("results", (list,), _REQUIRED),)
+    fields: ClassVar[Fields] = (("results", (list,), _REQUIRED),)
 
     def __init__(self, results: list[list[Any]]) -> None:
-        self.results = results
-
-    @classmethod
-    def from_values(cls, values: list[Any]) -> Self:
-        """As of any message, and shorter."""
-        return cls(values[0]) if _is_one_list(values) else super().from_values(values)
+        self.results: list[list[Any]] = results
 
 
 class Changed(Message):
@@ -231,10 +219,10 @@ class Changed(Message):
 
     __slots__ = ("changes",)
     number = 7
-    fields = (("changes", (list,), _REQUIRED),)
+    fields: ClassVar[Fields] = (("changes", (list,), _REQUIRED),)
 
     def __init__(self, changes: list[list[Any]]) -> None:
-        self.changes = changes
+        self.changes: list[list[Any]] = changes
 
 
 class Cancel(Message):
@@ -247,12 +235,12 @@ class Cancel(Message):
 
     __slots__ = ("channel", "reason", "stream")
     number = 8
-    fields = (("reason", (str,), ""), ("channel", (int, _NONE), None), ("stream", (int, _NONE), None))
+    fields: ClassVar[Fields] = (("reason", (str,), ""), ("channel", (int, _NONE), None), ("stream", (int, _NONE), None))
 
     def __init__(self, reason: str = "", channel: Optional[int] = None, stream: Optional[int] = None) -> None:
-        self.reason = reason
-        self.channel = channel
-        self.stream = stream
+        self.reason: str = reason
+        self.channel: Optional[int] = channel
+        self.stream: Optional[int] = stream
 
 
 class Log(Message):
@@ -260,12 +248,12 @@ class Log(Message):
 
     __slots__ = ("facts", "level", "logger", "text")
     number = 9
-    fields = (("level", (int,), _REQUIRED), ("logger", (str,), ""), ("text", (str,), ""), ("facts", (dict, _NONE), dict))
+    fields: ClassVar[Fields] = (("level", (int,), _REQUIRED), ("logger", (str,), ""), ("text", (str,), ""), ("facts", (dict, _NONE), dict))
 
     def __init__(self, level: int, logger: str = "", text: str = "", facts: Optional[dict[str, Any]] = None) -> None:
-        self.level = level
-        self.logger = logger
-        self.text = text
+        self.level: int = level
+        self.logger: str = logger
+        self.text: str = text
         self.facts: dict[str, Any] = facts or {}
 
 
@@ -281,11 +269,11 @@ class Close(Message):
 
     __slots__ = ("code", "reason")
     number = 11
-    fields = (("code", (str,), ""), ("reason", (str,), ""))
+    fields: ClassVar[Fields] = (("code", (str,), ""), ("reason", (str,), ""))
 
     def __init__(self, code: str = "", reason: str = "") -> None:
-        self.code = code
-        self.reason = reason
+        self.code: str = code
+        self.reason: str = reason
 
 
 class Credit(Message):
@@ -293,10 +281,10 @@ class Credit(Message):
 
     __slots__ = ("size",)
     number = 12
-    fields = (("size", (int,), _REQUIRED),)
+    fields: ClassVar[Fields] = (("size", (int,), _REQUIRED),)
 
     def __init__(self, size: int) -> None:
-        self.size = size
+        self.size: int = size
 
 
 class Channel(Message):
@@ -304,8 +292,8 @@ class Channel(Message):
 
     __slots__ = ("index", "kind")
     number = 13
-    fields = (("kind", (str,), _REQUIRED), ("index", (int,), _REQUIRED))
+    fields: ClassVar[Fields] = (("kind", (str,), _REQUIRED), ("index", (int,), _REQUIRED))
 
     def __init__(self, kind: str, index: int) -> None:
-        self.kind = kind
-        self.index = index
+        self.kind: str = kind
+        self.index: int = index

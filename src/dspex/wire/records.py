@@ -31,9 +31,9 @@ class Tagged:
     __slots__ = ("data", "kind", "label")
 
     def __init__(self, kind: str, label: str, data: Any) -> None:
-        self.kind = kind
-        self.label = label
-        self.data = data
+        self.kind: str = kind
+        self.label: str = label
+        self.data: Any = data
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not Tagged:
@@ -50,6 +50,17 @@ class Tagged:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Tagged, (self.kind, self.label, self.data)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__") or name in Tagged.__slots__:
+                raise AttributeError(name)
+
+            raise AttributeError(
+                f"No attribute {name!r}: this is what a {self.label} is made of, and its class isn't known here. "
+                "In a worker that class must be importable; what a worker answers becomes what the program's return annotation says."
+            )
 
 
 def label(cls: type) -> str:

@@ -35,18 +35,18 @@ class Session:
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.fence = 0
-        self.holder = ""
-        self.until = -math.inf
+        self.name: str = name
+        self.fence: int = 0
+        self.holder: str = ""
+        self.until: float = -math.inf
         self.ttl: float | None = None
-        self.touched = -math.inf
-        self.born = False
-        self.revision = 0
-        self.digest = b""
-        self.published = 0
+        self.touched: float = -math.inf
+        self.born: bool = False
+        self.revision: int = 0
+        self.digest: bytes = b""
+        self.published: int = 0
         self.staging: object | None = None
-        self.records = Records()
+        self.records: Records = Records()
         self._log: deque[str] = deque(maxlen=LOG)
         self._answers: dict[str, Applied] = {}
 

@@ -36,6 +36,10 @@ class Variable(NamedTuple):
     created_at: Optional[datetime] = None
     updated_at: Optional[datetime] = None
 
+    def __repr__(self) -> str:
+        value = "********" if self.sensitive else repr(self.value)
+        return f"<Variable {self.name!r}: {self.type} = {value} [{self.id} | version {self.version}]>"
+
 
 def key_of(identifier: Any) -> str:
     """A name or an id as it is; of a `Var`, the real one or anything like it, its name."""

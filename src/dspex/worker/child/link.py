@@ -45,9 +45,9 @@ class Link:
     """
 
     def __init__(self, fd: int, kind: str, *, resolve: Optional[Callable[[str, str], Any]] = None) -> None:
-        self.socket = _socket.socket(fileno=fd)
+        self.socket: _socket.socket = _socket.socket(fileno=fd)
         self.socket.setblocking(True)
-        self.connection = Connection("worker", kind, resolve=resolve)
+        self.connection: Connection = Connection("worker", kind, resolve=resolve)
         self._bell, self._ringer = os.pipe()
         self._lock = _thread.allocate_lock()
         self._early: Deque[Event] = deque()

@@ -74,6 +74,13 @@ def _by_pickle(program: str, definition: Definition) -> Any:
 def _unpickled(program: str, blob: bytes) -> Any:
     try:
         return pickle.loads(blob)
+    except AttributeError as error:
+        # What cloudpickle takes for importable, such as what functools.lru_cache makes of a function.
+        if "__main__" not in str(error):
+            raise
+
+        hint = "Move it to a module that the worker can import, and register it by its path."
+        raise _refused(program, f"it needs something of __main__, which isn't run again in a worker ({error})", hint) from None
     except ModuleNotFoundError as error:
         if error.name != "cloudpickle":
             raise

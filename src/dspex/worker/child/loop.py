@@ -34,7 +34,7 @@ class LoopChannel:
     """
 
     def __init__(self, fd: int, programs: Programs, warming: Warming) -> None:
-        self.closed = False
+        self.closed: bool = False
         self._link = LoopLink(fd, self._deliver, gone=self._gone, prepare=self._send_operations)
         self._programs = programs
         self._warming = warming
@@ -181,6 +181,8 @@ class LoopChannel:
 
 class AsyncCall(RunningCall):
     """A call on the loop: its task, and the operations that wait for an answer, by number."""
+
+    cancelled: Optional[str]
 
     def __init__(self, stream: int, message: Any, channel: LoopChannel) -> None:
         super().__init__(stream, message)

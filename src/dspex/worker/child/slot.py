@@ -35,7 +35,7 @@ class Slot:
     """
 
     def __init__(self, fd: int, programs: Programs, warming: Warming) -> None:
-        self.closed = False
+        self.closed: bool = False
         self._link = Link(fd, "thread", resolve=resolve)
         self._programs = programs
         self._warming = warming
@@ -132,6 +132,8 @@ class SyncCall(RunningCall):
     """
     A call in a slot. The program's own threads may use it too: one operation at a time, under a lock.
     """
+
+    cancelled: Optional[str]
 
     def __init__(self, link: Link, stream: int, message: Any) -> None:
         super().__init__(stream, message)

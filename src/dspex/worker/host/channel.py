@@ -47,9 +47,9 @@ class Channel:
     __slots__ = ("_ear", "_outbox", "_sock", "_spawn", "_streams", "broken", "connection", "index")
 
     def __init__(self, sock: socket.socket, kind: str, *, spawn: Spawn, index: int = 0) -> None:
-        self.connection = Connection("host", kind)
-        self.index = index
-        self.broken = False
+        self.connection: Connection = Connection("host", kind)
+        self.index: int = index
+        self.broken: bool = False
         self._sock = sock
         self._ear = Ear(sock)
         self._spawn = spawn
@@ -157,30 +157,30 @@ class Channel:
         self._write(self.connection.data_to_send(), sock)
 
     def _write(self, data: bytes, attached: socket.socket | None = None) -> None:
-        view = memoryview(data)
+        sent = 0
         if not self._outbox:
-            view = self._send(view, attached)
-            if not view:
+            sent = self._send(data, attached)
+            if sent == len(data):
                 return
 
-            attached = None if len(view) < len(data) else attached
             self._spawn(self._write_rest)
 
-        self._outbox.append((view, attached))
+        self._outbox.append((memoryview(data)[sent:], None if sent else attached))
 
-    def _send(self, view: memoryview, attached: socket.socket | None) -> memoryview:
+    def _send(self, data: bytes | memoryview, attached: socket.socket | None) -> int:
+        """How much of *data* is off this side's hands. With any of it *attached* has gone."""
         try:
-            sent = self._sock.send(view) if attached is None else socket.send_fds(self._sock, [view], [attached.fileno()])
+            sent = self._sock.send(data) if attached is None else socket.send_fds(self._sock, [data], [attached.fileno()])
         except BlockingIOError:
-            return view
+            return 0
         except OSError:
             self.broken = True
-            sent = len(view)
+            sent = len(data)
 
         if attached is not None:
             attached.close()
 
-        return view[sent:]
+        return sent
 
     async def _write_rest(self) -> None:
         while self._outbox and not self.broken:
@@ -190,11 +190,11 @@ class Channel:
 
     def _write_one(self) -> None:
         view, attached = self._outbox[0]
-        rest = self._send(view, attached)
-        if not rest:
+        sent = self._send(view, attached)
+        if sent == len(view):
             self._outbox.popleft()
-        elif len(rest) < len(view):
-            self._outbox[0] = (rest, None)
+        elif sent:
+            self._outbox[0] = (view[sent:], None)
 
     def hang_up(self) -> None:
         """Ends the conversation both ways: whoever waits on this channel, here or there, is woken. The socket stays open."""

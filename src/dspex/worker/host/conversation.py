@@ -50,9 +50,9 @@ class ThreadTalk:
     __slots__ = ("_door", "channel", "over", "stream")
 
     def __init__(self, channel: ThreadChannel, stream: int, port: Port | None) -> None:
-        self.channel = channel
-        self.stream = stream
-        self.over = False
+        self.channel: ThreadChannel = channel
+        self.stream: int = stream
+        self.over: bool = False
         self._door = Door(channel, stream, port=port)
 
     async def outcome(self) -> Outcome:
@@ -163,10 +163,10 @@ class LoopTalk:
     __slots__ = ("_done", "_door", "_outcome", "channel", "over", "stream")
 
     def __init__(self, channel: LoopChannel, stream: int, port: Port | None) -> None:
-        self.channel = channel
-        self.stream = stream
+        self.channel: LoopChannel = channel
+        self.stream: int = stream
         self._door = Door(channel, stream, port=port)
-        self.over = False
+        self.over: bool = False
         self._done = anyio.Event()
         self._outcome: Outcome | Exception | None = None
 

@@ -34,7 +34,7 @@ class Door:
         self._channel = channel
         self._stream = stream
         self._port: Port = NO_PORT if port is None else port
-        self.shut = False
+        self.shut: bool = False
 
     async def serve(self, ops: Sequence[Sequence[Any]]) -> None:
         """Serves a batch of any size, a slice of it in each step of the loop."""

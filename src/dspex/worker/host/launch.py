@@ -29,7 +29,7 @@ class Launch:
     interpreter: str
     flags: tuple[str, ...]
     cwd: str | None = None
-    environment: Mapping[str, str] | None = None
+    environment: Mapping[str, str] | None = field(default=None, repr=False)
     config: Mapping[str, Any] = field(factory=dict[str, Any])
 
     def command(self, control: int, lifeline: int) -> list[str]:

@@ -50,6 +50,11 @@ def _variables(given: Mapping[Any, Any] | None) -> dict[str, str]:
     return dict(given or {})
 
 
+def _names_alone(env: Mapping[str, str]) -> str:
+    """The environment for a repr: its values may be keys."""
+    return repr(dict.fromkeys(env, "..."))
+
+
 @frozen(kw_only=True)
 class Pool:
     """
@@ -77,7 +82,7 @@ class Pool:
     concurrency: int = field(default=16, validator=_count(1))
     queue: int = field(default=1024, validator=_count(0))
     python: str | None = field(default=None, converter=_path)
-    env: dict[str, str] = field(default=None, converter=_variables)
+    env: dict[str, str] = field(default=None, converter=_variables, repr=_names_alone)
     cwd: str | None = field(default=None, converter=_path)
     path: tuple[str, ...] = field(default=(), converter=_texts)
     imports: tuple[str, ...] = field(default=(), converter=_texts)

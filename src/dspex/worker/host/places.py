@@ -49,8 +49,8 @@ class Places:
 
     def __init__(self, name: str, options: Pool, *, refuse: Callable[[], None]) -> None:
         self.workers: list[Worker] = []
-        self.running = 0
-        self.taken = 0
+        self.running: int = 0
+        self.taken: int = 0
         self._name = name
         self._options = options
         self._refuse = refuse

@@ -66,6 +66,7 @@ class WorkerProcess:
     """
 
     __slots__ = ("_lifeline", "_output", "_pidfd", "_popen", "_said", "control", "exit_code", "pid")
+    control: socket.socket
 
     def __init__(self, launch: Launch) -> None:
         try:
@@ -75,7 +76,7 @@ class WorkerProcess:
 
         self.control.setblocking(False)
         os.set_blocking(self._output, False)
-        self.pid = self._popen.pid
+        self.pid: int = self._popen.pid
         self.exit_code: int | None = None
         self._said = bytearray()
 

@@ -69,20 +69,20 @@ class Worker:
     """
 
     def __init__(self, launch: Launch, *, changed: Callable[[], None]) -> None:
-        self.process = WorkerProcess(launch)
-        self.standing = Standing.STARTING
-        self.running = 0
-        self.taken = 0
+        self.process: WorkerProcess = WorkerProcess(launch)
+        self.standing: Standing = Standing.STARTING
+        self.running: int = 0
+        self.taken: int = 0
         self.known: set[str] = set()
-        self.ended = anyio.Event()
+        self.ended: anyio.Event = anyio.Event()
         self.ready_at: float | None = None
         self._launch = launch
         self._changed = changed
         self._ending = Ending.DIED
-        self.problem = ""
+        self.problem: str = ""
         self._talks: set[ThreadTalk | LoopTalk] = set()
         self._tasks: TaskGroup | None = None
-        self.control = Channel(self.process.control, "control", spawn=self._spawn)
+        self.control: Channel = Channel(self.process.control, "control", spawn=self._spawn)
         self._channels = Channels(self.control, spawn=self._spawn)
 
     def __repr__(self) -> str:

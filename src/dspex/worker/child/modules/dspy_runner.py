@@ -23,7 +23,7 @@ from .dspy_plain import plain
 Declaration = Mapping[str, Any]
 
 # trace would grow for ever too: every predictor appends what it did to one list of the process.
-QUIET = {"disable_history": True, "track_usage": True, "trace": None}
+QUIET: Dict[str, Optional[bool]] = {"disable_history": True, "track_usage": True, "trace": None}
 
 
 def build(declaration: Declaration) -> Callable[..., Dict[str, Any]]:
@@ -67,9 +67,10 @@ class DspyProgram:
         self._dspy = dspy
         self._bind: Dict[str, str] = declaration.get("bind") or {}
         self._names: List[str] = list(self._bind.values())
+        self._hidden = frozenset(declaration.get("hidden") or ())
         self._lock = threading.Lock()
-        self.module = MAKERS[declaration["kind"]](dspy, declaration)
-        _load_state(self.module, declaration.get("state"))
+        self.module: Any = MAKERS[declaration["kind"]](dspy, declaration)
+        _load_state(declaration["kind"], self.module, declaration.get("state"))
         self._lm = self._language_model(declaration.get("lm"))
 
     def _language_model(self, declared: Optional[Declaration]) -> Optional[LanguageModel]:
@@ -106,7 +107,8 @@ class DspyProgram:
             result = self.module(**inputs)
 
         usage = {model: _counted(counts) for model, counts in tracker.get_total_tokens().items()}
-        return self._answer(result, usage=usage, settings=settings)
+        shown = {name: value for name, value in settings.items() if name not in self._hidden}
+        return self._answer(result, usage=usage, settings=shown)
 
     def _at_this_call(self, ctx: Any) -> Tuple[Any, Dict[str, Any]]:
         if self._lm is None:
@@ -192,15 +194,20 @@ def _signature(dspy: Any, declaration: Declaration) -> Any:
     return dspy.Signature(told["text"], told["instructions"]) if told["instructions"] else dspy.Signature(told["text"])
 
 
-def _load_state(module: Any, state: Any) -> None:
+def _load_state(owner: str, module: Any, state: Any) -> None:
     if state is None:
         return
 
-    if isinstance(state, str):
-        state = json.loads(state) if state.lstrip().startswith("{") else _read(state)
+    try:
+        if isinstance(state, str):
+            state = json.loads(state) if state.lstrip().startswith("{") else _read(state)
 
-    # Never with allow_unsafe_lm_state: a saved state may name a class to import and an address to send the key to.
-    module.load_state({name: part for name, part in state.items() if name != "metadata"})
+        # Never with allow_unsafe_lm_state: a saved state may name a class to import and an address to send the key to.
+        module.load_state({name: part for name, part in state.items() if name != "metadata"})
+    except Exception as error:  # what the file system, the JSON and each kind of module make of a state that isn't theirs
+        problem = f"its state can't be loaded ({type(error).__name__}: {error})"
+        hint = "Give what module.save('name.json') of the same program wrote; a path is one on the worker's side."
+        raise Refused(InvalidProgram(owner, problem=problem, hint=hint)) from error
 
 
 def _read(path: str) -> Any:
