@@ -526,7 +526,9 @@ def test_i7_a_timeout_also_counts_while_the_owner_is_busy(run_virtually: Any) ->
     async def main() -> None:
         async with Context(backend=Slow, variables=THREE, bridge=Bridge()) as ctx, anyio.create_task_group() as group:
             group.start_soon(ctx.variables.set, COUNT, 1)
-            await checkpoint()
+            while not ctx.statistics().pending:
+                await checkpoint()
+
             began = anyio.current_time()
             with pytest.raises(CallTimeout) as caught:
                 await ctx.ensure_bridged(timeout=2.0)

@@ -20,22 +20,60 @@ import anyio.lowlevel
 # Gives what came that it doesn't deal with by itself; None: go on. Raises BlockingIOError when nothing had come.
 Step = Callable[[], Any]
 
-# Seconds after which a step is the last one in a turn of the loop.
-TURN: Final = 0.0
 # Seconds. Whoever asked again within this time of an answer is taken to do so once more.
-PROMPT: Final = 50e-6
+PROMPT: Final = 100e-6
+# Steps between two choices, and choices between two trials of the other way.
+CHOICE: Final = 32
+TRIAL: Final = 16
+
+
+class Patience:
+    """
+    Whether to sleep between two steps, or to keep the loop turning for a moment.
+
+    To be woken takes longer than all else about an operation where the worker has another processor, and to stay awake keeps the worker from
+    running where it has the same one. Only the scheduler knows which it is, so both ways are tried now and then, and measured.
+    """
+
+    __slots__ = ("_gaps", "_served", "_steps", "_watchful")
+
+    def __init__(self) -> None:
+        self._gaps = [0.0, 0.0]
+        self._served = 0.0
+        self._steps = 0
+        self._watchful = False
+
+    def came(self) -> None:
+        """Something has come."""
+        gap = perf_counter() - self._served
+        if gap > 2 * PROMPT:
+            self._watchful = False
+            return
+
+        self._gaps[self._watchful] += (gap - self._gaps[self._watchful]) / 8
+        self._steps += 1
+        if self._steps % CHOICE == 0:
+            self._watchful = (self._gaps[1] < self._gaps[0]) is not (self._steps % (CHOICE * TRIAL) == 0)
+
+    def served(self) -> None:
+        """And was dealt with."""
+        self._served = perf_counter()
+
+    def lasts(self) -> bool:
+        """Whether to stay awake for now."""
+        return self._watchful and perf_counter() - self._served < PROMPT
 
 
 class Ear:
     """One socket, which one task at a time may listen to."""
 
-    __slots__ = ("_awake", "_loop", "_served", "_sock", "_waiting")
+    __slots__ = ("_awake", "_loop", "_patience", "_sock", "_waiting")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._awake = False
         self._loop: Any = None
-        self._served = 0.0
+        self._patience = Patience()
         self._waiting: Any = None
 
     async def listen(self, step: Step) -> Any:
@@ -67,27 +105,24 @@ class Ear:
         if waiting is None or waiting.done():
             return
 
-        began = perf_counter()
-        prompt = began - self._served < PROMPT
+        self._patience.came()
         found = None
         try:
-            # Where both ends share a processor the next thing has come by now, and a turn of the loop costs as much as serving it.
-            while found is None and perf_counter() - began < 1e-6:
-                found = step()
+            found = step()
         except BlockingIOError:
             pass
         except Exception as error:  # noqa: BLE001 - it is raised where `listen` is awaited
             _settle(waiting, error=error)
 
-        self._served = perf_counter()
+        self._patience.served()
         if found is not None:
             _settle(waiting, found)
-        elif prompt and not self._awake:
+        elif not self._awake:
             self._stay_awake()
 
     def _stay_awake(self) -> None:
-        """Keeps the loop turning for a moment after the last step: to be woken costs more than the next thing that comes so soon."""
-        self._awake = self._waiting is not None and perf_counter() - self._served < PROMPT
+        """Keeps the loop turning while that is worth it."""
+        self._awake = self._waiting is not None and self._patience.lasts()
         if self._awake:
             self._loop.call_soon(self._stay_awake)
 

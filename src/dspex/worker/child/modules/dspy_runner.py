@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import threading
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from ...._exceptions import InvalidProgram, MissingExtra
 from ..failures import Refused
@@ -67,7 +67,7 @@ class DspyProgram:
         self._dspy = dspy
         self._bind: Dict[str, str] = declaration.get("bind") or {}
         self._names: List[str] = list(self._bind.values())
-        self._hidden = frozenset(declaration.get("hidden") or ())
+        self._hidden: FrozenSet[str] = frozenset(declaration.get("hidden") or ())
         self._lock = threading.Lock()
         self.module: Any = MAKERS[declaration["kind"]](dspy, declaration)
         _load_state(declaration["kind"], self.module, declaration.get("state"))
