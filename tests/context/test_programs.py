@@ -157,7 +157,7 @@ async def test_operations_of_workers_wait_while_the_gate_is_closed_and_none_is_l
 
 async def test_arguments_that_make_no_sense_are_refused_and_the_context_goes_on(ctx: Context) -> None:
     await ctx.ensure_bridged()
-    port = ctx.port
+    port = ctx._inside.port
     for name, args in [
         ("get", ["nobody"]),
         ("get_many", [[5, None, "count", ["x"]]]),

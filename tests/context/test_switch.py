@@ -657,5 +657,5 @@ async def test_a_private_bridge_closes_with_its_context() -> None:
     async with Context(variables=THREE) as ctx:
         await ctx.ensure_bridged()
         assert await ctx.variables.add(COUNT, 2) == 2
-        assert isinstance((await ctx.open_bridge()).store, MemoryStore)
+        assert isinstance((await ctx._inside.open_bridge()).store, MemoryStore)
 

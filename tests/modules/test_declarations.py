@@ -62,6 +62,8 @@ def test_declaring_imports_no_dspy():
         ({"vertex_credentials": "{}"}, "vertex_credentials"),
         ({"whatever": "sk-abcdefghijklmnop"}, "whatever"),
         ({"extra_headers": {"X-Custom": "Bearer abcdef"}}, "extra_headers['X-Custom']"),
+        ({"fallbacks": [{"api_key": "x"}]}, "fallbacks[0]['api_key']"),
+        ({"api_base": "https://me:abcdef@example.org/v1"}, "api_base"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import dspy_parts
 import pytest
 
-from dspex import LM, ChainOfThought, Context, InvalidInputs, MissingExtra, Module, Predict, Prediction, ProgramFailed, ReAct, Var
+from dspex import LM, ChainOfThought, Context, InvalidInputs, InvalidProgram, MissingExtra, Module, Predict, Prediction, ProgramFailed, ReAct, Var
 from dspex.bridge import Bridge
 
 pytestmark = pytest.mark.dspy
@@ -82,6 +82,21 @@ async def test_modules_and_tools_of_ones_own(anyio_backend):
             "question -> answer", tools=[dspy_parts.search], lm=scripted(steps=[{"tool": "search", "args": {"query": "q"}}])
         ).attach(ctx)
         assert (await react(question="What?")).trajectory["observation_0"] == "3 books about q"
+
+
+@pytest.mark.parametrize("state", [{"x": 1}, "/no/such/file.json", "{nothing"], ids=["foreign", "absent", "malformed"])
+async def test_a_state_that_cant_be_loaded_says_what_is_one(anyio_backend, state):
+    async with Context() as ctx:
+        with pytest.raises(InvalidProgram, match=r"its state can't be loaded \(.*Give what module\.save\('name\.json'\)"):
+            await Predict("a -> b", lm=scripted(), state=state).attach(ctx)
+
+
+async def test_a_setting_bound_to_a_sensitive_variable_is_not_told(anyio_backend):
+    user = Var("user", str, "hush", sensitive=True)
+    async with Context(variables=[TEMPERATURE, user]) as ctx:
+        ask = await Predict("a -> b", lm=scripted(), bind={"user": user, "temperature": TEMPERATURE}).attach(ctx)
+        prediction = await ask(a="x")
+        assert dict(prediction.settings) == {"model": "scripted/echo", "temperature": 0.7}
 
 
 BARE = os.path.realpath(sys.executable)

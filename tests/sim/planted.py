@@ -17,7 +17,7 @@ from anyio.lowlevel import checkpoint
 
 from dspex.context import SwitchReport
 from dspex.context._entry import BUDGET, Entry
-from dspex.context._handle import Context
+from dspex.context._inside import Inside
 from dspex.context._switch import ACTIONS, NEXT, REVOCABLE, Revoked, Step, Switch
 from dspex.state._encoding import ops_of
 from dspex.state.bridged import AsyncBridgedState, BridgedState
@@ -154,7 +154,7 @@ def unshielded_cleanup() -> AbstractContextManager[Any]:
 
 def lost_queued_calls() -> AbstractContextManager[Any]:
     """Whoever waited for a switch that failed is forgotten."""
-    original = Context._switch
+    original = Inside._switch
 
     async def switch(context: Any, request: Any, *args: Any) -> None:
         try:
@@ -169,7 +169,7 @@ def lost_queued_calls() -> AbstractContextManager[Any]:
 
             raise
 
-    return patch.object(Context, "_switch", switch)
+    return patch.object(Inside, "_switch", switch)
 
 
 def burst_drops_the_next() -> AbstractContextManager[Any]:
@@ -193,7 +193,7 @@ def burst_drops_the_next() -> AbstractContextManager[Any]:
 
 def version_reset() -> AbstractContextManager[Any]:
     """What moved begins at version 0."""
-    original = Context.install_switched
+    original = Inside.install_switched
 
     def install(context: Any, backend: Any, report: Any) -> None:
         for cell in {id(cell): cell for cell in backend.cells.values()}.values():
@@ -201,7 +201,7 @@ def version_reset() -> AbstractContextManager[Any]:
 
         original(context, backend, report)
 
-    return patch.object(Context, "install_switched", install)
+    return patch.object(Inside, "install_switched", install)
 
 
 def double_apply() -> AbstractContextManager[Any]:

@@ -177,7 +177,7 @@ class _Play:
 
                 watching.cancel_scope.cancel()
 
-        self.stage.expect(self.context.close_reason is not None, "L5 the block was left, and the context isn't closed")
+        self.stage.expect(self.context._inside.close_reason is not None, "L5 the block was left, and the context isn't closed")
 
     async def _unless_crashed(self, look: Callable[[], Any]) -> None:
         """What was taken of a client that has gone may crash the context now; the block tells of it."""

@@ -249,6 +249,7 @@ class Entry:
     # --- the owner's turn --------------------------------------------------------------------------------------------------------
 
     def deliver(self, name: str, args: Sequence[Any]) -> Any:
+        """Runs the operation *name* of a synchronous backend: measured, observed by the watches, and what is no refusal is a crash."""
         hub = self.hub
         try:
             if name in WRITTEN:
@@ -316,6 +317,7 @@ class Entry:
             return await self.deliver_async(request.name, request.args)
 
     async def deliver_async(self, name: str, args: tuple[Any, ...]) -> Any:
+        """The same on any other backend; whoever awaits it tells a crash from a refusal."""
         hub = self.hub
         if name in WRITTEN:
             self.bounds.check(name, args)
@@ -355,6 +357,7 @@ class Entry:
             self.open_gate()
 
     async def out_of_time(self, name: str) -> None:
+        """Waits for the cancellation of a caller that is too late. Raises `CallTimeout`, with nothing applied, where none comes."""
         # The owner saw the caller's deadline pass before the caller's own scope did. The scope's cancellation is due now.
         await anyio.sleep(0.05)
         raise _late(name)

@@ -33,7 +33,7 @@ from ._status import SERVING, CloseReason, Status
 if TYPE_CHECKING:
     from ..abc import SessionStore
     from ..bridge import Bridge
-    from ._handle import Context
+    from ._inside import Inside
 
 # Seconds that calls in flight have to end by themselves when a context stops.
 DRAIN = 5.0
@@ -61,7 +61,7 @@ class Life:
 
     __slots__ = ("_body", "_bridge", "_closed", "_closing", "_context", "_group", "_owner", "_up")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Inside) -> None:
         self._context = context
         self._group: TaskGroup = anyio.create_task_group()
         self._body = anyio.CancelScope()

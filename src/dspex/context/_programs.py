@@ -15,7 +15,7 @@ from ..programs import Bound, ProgramSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._handle import Context
+    from ._inside import Inside
 
 
 class Programs:
@@ -23,7 +23,7 @@ class Programs:
 
     __slots__ = ("_bound", "_coming", "_context", "view")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Inside) -> None:
         self._context = context
         self._bound: dict[str, Bound] = {}
         self._coming: dict[str, anyio.Event] = {}
@@ -34,7 +34,7 @@ class Programs:
         """Calls begun, over all programs registered now."""
         return sum(bound.info.calls for bound in self._bound.values())
 
-    async def register(self, program_id: str, program: Any, *, pool: str, idempotent: bool) -> Bound:
+    async def register(self, program_id: str, program: Any, *, pool: str = "default", idempotent: bool = False) -> Bound:
         """See `Context.register_program`."""
         context = self._context
         context.variables.admit()

@@ -35,25 +35,45 @@ _KINDS: dict[str, Kind] = {
 class Source(Protocol):
     """Where a watcher reads the latest, and the names behind ids."""
 
-    def name_of(self, key: Any) -> str: ...
+    def name_of(self, key: Any) -> str:
+        """The name behind an identifier, as far as no await is needed; of one that nobody knows, itself."""
+        ...
 
-    async def name_awaited(self, key: Any) -> str: ...
+    async def name_awaited(self, key: Any) -> str:
+        """The same on any backend. Only in the owner's turn."""
+        ...
 
-    async def name_found(self, key: Any) -> str: ...
+    async def name_found(self, key: Any) -> str:
+        """The same from anywhere."""
+        ...
 
-    async def latest(self, name: str) -> Variable | None: ...
+    async def latest(self, name: str) -> Variable | None:
+        """The variable called *name* as it is now; None where there is none."""
+        ...
 
-    def latest_nowait(self, name: str) -> Variable | None: ...
+    def latest_nowait(self, name: str) -> Variable | None:
+        """The same in one step; of an asynchronous backend only what its cells still hold."""
+        ...
 
-    def version_of(self, name: str) -> int: ...
+    def version_of(self, name: str) -> int:
+        """The version right after a write, on a backend that needs no await."""
+        ...
 
-    async def version_awaited(self, name: str) -> int: ...
+    async def version_awaited(self, name: str) -> int:
+        """The same on any other. Only in the owner's turn."""
+        ...
 
-    async def list(self) -> list[Variable]: ...
+    async def list(self) -> list[Variable]:
+        """All variables."""
+        ...
 
-    def open_hub(self) -> Hub: ...
+    def open_hub(self) -> Hub:
+        """The watches, for one more."""
+        ...
 
-    def drop_hub(self) -> None: ...
+    def drop_hub(self) -> None:
+        """The last watch has gone."""
+        ...
 
 
 class Mark:
@@ -80,9 +100,11 @@ class Hub:
         return len(self._watches)
 
     def join(self, watch: Watch) -> None:
+        """Tells *watch* of every change from here on."""
         self._watches.append(watch)
 
     def leave(self, watch: Watch) -> None:
+        """No longer. With the last one the hub is dropped."""
         if watch in self._watches:
             self._watches.remove(watch)
 

@@ -183,7 +183,7 @@ class Bound:
         call = self._worker_call(inputs, shape, chain=above, wait=wait)
         until = math.inf if timeout is None else anyio.current_time() + timeout
         try:
-            answer = await pool.call(evolve(call, timeout=timeout))
+            answer = await pool.call(call if timeout is None else evolve(call, timeout=timeout))
         except WorkerDied:
             if not self.spec.idempotent:
                 raise

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import types
 from collections.abc import Callable
-from typing import Any, Final, TypeVar, overload
-
-from attrs import frozen
+from typing import Any, Final, NamedTuple, TypeVar, overload
 
 MARK: Final = "__dspex_isolated__"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@frozen
-class Isolation:
+class Isolation(NamedTuple):
     """What the mark says: the *pool* whose workers run the program, None for the one named at registration."""
 
     pool: str | None = None
@@ -49,6 +45,8 @@ def isolated(program: F | None = None, /, *, pool: str | None = None) -> F | Cal
 
 def isolation_of(program: object) -> Isolation | None:
     """The mark of *program*, or of the class it is an instance of, or of what a partial wraps."""
+    import inspect  # a worker that imports a marked function doesn't ask
+
     function: Any = program
     while isinstance(function, functools.partial):
         function = function.func

@@ -76,6 +76,7 @@ class Index:
             yield from _sliced(block)
 
     def ids(self) -> list[str]:
+        """All ids, in order of definition."""
         return [cell.id for block in self.ordered() for cell in block]
 
     def _look(self, key: Key) -> Cell:
@@ -95,6 +96,7 @@ class Index:
         return cell
 
     def by_id(self, key: str) -> Cell | None:
+        """The cell whose id is *key*; a name finds nothing here."""
         number = self._ids.get(key)
         return None if number is None else self._blocks[number][key]
 

@@ -77,6 +77,7 @@ class Table(Index):
     # --- planning
 
     def plan_define(self, definition: Definition, value: Any) -> Plan[str]:
+        """Answers with the new id. That number is used up, also where nothing is committed."""
         name = definition.name
         if name in self._names:
             raise VariableExists(name)
@@ -90,6 +91,7 @@ class Table(Index):
         return Plan([self._write("define", cell, stored, None, now)], cell.id)
 
     def plan_set(self, key: Key, value: Any, metadata: Mapping[str, Any] | None = None, expected_version: int | None = None) -> Plan[int]:
+        """Answers with the version to come."""
         write = self._written(key, value, metadata)
         cell = write.cell
         if expected_version is not None and expected_version != cell.version:
@@ -100,6 +102,7 @@ class Table(Index):
     def plan_set_many(
         self, updates: Mapping[Any, Any], metadata: Mapping[str, Any] | None = None, atomic: bool = True
     ) -> Plan[dict[str, int]]:
+        """Answers with the versions to come, by what each key is called. Unless *atomic*, those that don't fit are left out and told in the plan's error."""
         writes: dict[str, Write] = {}
         versions: dict[str, int] = {}
         errors: dict[str, DspexError] = {}
@@ -118,10 +121,12 @@ class Table(Index):
         return Plan(list(writes.values()), versions, BatchError(versions=versions, errors=errors) if errors else None)
 
     def plan_delete(self, key: Key) -> Plan[None]:
+        """Answers with nothing."""
         cell = self.find(key)
         return Plan([Write("delete", cell, None, None, now_ns())], None)
 
     def plan_update(self, key: Key, function: Callable[[Any], Any], metadata: Mapping[str, Any] | None = None) -> Plan[Any]:
+        """Set what *function* makes of a copy of the value. Answers with a copy of that."""
         write = self._written(key, function(self.get(key)), metadata)
         return Plan([write], _out(write))
 
@@ -135,6 +140,7 @@ class Table(Index):
         return Plan([self._written(key, made, None)], cell.version + 1)
 
     def plan_add(self, key: Key, n: Any) -> Plan[Any]:
+        """Answers with the sum."""
         plan = self.plan_change(key, summed, n)
         return Plan(plan.writes, _out(plan.writes[0]))
 
@@ -151,6 +157,7 @@ class Table(Index):
     # --- committing
 
     def commit(self, writes: Iterable[Write]) -> None:
+        """Write what was planned, in order. Plain, and can't fail."""
         for write in writes:
             COMMIT[write.act](self, write)
 
@@ -184,10 +191,12 @@ class Table(Index):
     # --- reading
 
     def get(self, key: Key) -> Any:
+        """The value; a copy where it could be changed."""
         cell = self.find(key)
         return cell.value if cell.copy is None else cell.copy(cell.value)
 
     def get_many(self, keys: Iterable[Key]) -> dict[str, Any]:
+        """The values of those of *keys* that there are, by what each key is called."""
         return {named(key): self.get(key) for key in keys if self.holds(key)}
 
 

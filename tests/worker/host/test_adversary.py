@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -80,9 +81,9 @@ async def test_a_worker_without_room_for_another_file_says_so():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_told_of_files, pool, desk)
             await desk.asked("x")
-            await _told_of_files(pool, desk)
-
-        assert not pool.statistics().workers or pool.statistics().deaths == 1
+            # It needs a channel more. Of the worker's end it is told, unless that came first: then the next worker has it.
+            with contextlib.suppress(WorkerDied):
+                assert await pool.call(adverse("meet", port=Desk(x=1), v="x")) == 1
 
         assert await pool.call(call("echo", value=2)) == 2
 

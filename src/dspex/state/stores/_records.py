@@ -45,6 +45,7 @@ class Records:
         return ABSENT if row is None else row[0]
 
     def read(self, ids: Sequence[str]) -> dict[str, Record]:
+        """The records of *ids*, as far as there are any."""
         found = ((id, self._rows.get(id)) for id in ids)
         return {id: Record(id, *row[:3]) for id, row in found if row is not None}
 

@@ -53,9 +53,11 @@ class Session:
     # --- the lease
 
     def held_by_another(self, holder: str, now: float) -> bool:
+        """Whether somebody else than *holder* has the lease at *now*. A holder without a name is nobody's equal."""
         return self.until > now and not (holder and holder == self.holder)
 
     def hand_over(self, *, fence: int, holder: str, until: float, ttl: float | None, now: float) -> None:
+        """Give the lease to *holder*. The fence is a new one, and what was staged is forgotten."""
         self.fence = fence
         self.holder = holder
         self.until = until
@@ -64,12 +66,14 @@ class Session:
         self.staging = None
 
     def let_go(self, now: float) -> None:
+        """End the lease: its fence fits no longer, and what was staged is forgotten."""
         self.fence += 1
         self.until = -math.inf
         self.touched = now
         self.staging = None
 
     def expired(self, now: float) -> bool:
+        """Whether it is to be dropped: nobody has it, and it was never written, or has been unused for its ttl."""
         if self.until > now:
             return False
 
@@ -79,6 +83,7 @@ class Session:
     # --- records
 
     def apply(self, op_id: str | None, ops: Sequence[Put | Delete]) -> Applied:
+        """Write all of *ops* or none. A known *op_id* writes nothing and is answered as it was the first time."""
         answer = self._answers.get(op_id) if op_id is not None else None
         if answer is not None:
             return answer
@@ -145,6 +150,7 @@ class Session:
         return self.revision
 
     def changes(self, after: int) -> Changes:
+        """The version of each record that was written after the revision *after*, None where it is gone; as far as the log goes back."""
         missed = self.revision - after
         known = len(self._log)
         ids = islice(self._log, max(0, known - max(0, missed)), None)

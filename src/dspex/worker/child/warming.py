@@ -1,4 +1,4 @@
-"""What a worker does in the background once it is ready, and before its first program: site, a faster codec, the modules of ``imports=``."""
+"""What a worker does in the background once it is ready: site and the modules of ``imports=``, before its first program, and a faster codec."""
 
 from __future__ import annotations
 
@@ -45,11 +45,14 @@ class Warming:
         try:
             if self._config.get("warm", True):
                 _complete_site()
-                codec.upgrade()
 
             failed = import_all(self._config.get("imports") or ())
         finally:
             self._done.set()
+
+        # A program is served in the plain codec's time rather than kept waiting for the quicker one.
+        if self._config.get("warm", True):
+            codec.upgrade()
 
         self._report(time.monotonic() - began, failed)
 
