@@ -83,7 +83,9 @@ async def test_start_and_stop_cut_anywhere_leave_nothing(home: str) -> None:
             await checkpoint()
 
         template = HOMES[home](name="cut")
-        options = {"backend": template._inside.spec.instance or ("local" if home == "local" else "bridged" if home == "awaited" else OwnAsync)}
+        options = {
+            "backend": template._inside.spec.instance or ("local" if home == "local" else "bridged" if home == "awaited" else OwnAsync)
+        }
         if home == "awaited":
             options["bridge"] = Bridge(store=AwaitedStore())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import Any
 
 import anyio
@@ -17,11 +18,13 @@ from dspex import (
     ContextClosed,
     ContextCrashed,
     ContextExpired,
+    InvalidBackend,
     NameNotFound,
     NameTaken,
     SessionTaken,
     Status,
     Var,
+    WrongThread,
 )
 from dspex.state import LocalState
 
@@ -332,3 +335,66 @@ async def test_trio_system_task_hosts_let_nothing_out(running_loop: Any) -> None
     await ctx.stop()
     assert ctx.status is Status.CRASHED
     assert trio.lowlevel.in_trio_run()
+
+
+async def test_start_asked_of_a_context_starts_that_one() -> None:
+    ctx = Context(name="mine", variables=[COUNT])
+    assert await ctx.start() is ctx
+    assert dspex.whereis("mine") is ctx
+    with pytest.raises(ContextClosed, match="started once"):
+        await ctx.start()
+
+    assert await ctx.variables.add(COUNT, 1) == 1
+    await ctx.stop()
+
+
+async def test_i14_stop_wait_closed_and_a_watch_from_another_loop_are_errors_not_hangs() -> None:
+    async with Context(variables=[COUNT]) as ctx, ctx.variables.watch() as changes:
+        caught: list[BaseException] = []
+
+        def elsewhere() -> None:
+            for function in (ctx.stop, ctx.wait_closed, changes.__anext__):
+                try:
+                    anyio.run(function)
+                except WrongThread as error:
+                    caught.append(error)
+
+        await anyio.to_thread.run_sync(elsewhere)
+        assert len(caught) == 3
+        assert ctx.status is Status.RUNNING
+
+
+async def test_i1_a_backend_object_serves_one_context_at_a_time() -> None:
+    backend = LocalState()
+    async with Context(backend=backend) as ctx:
+        with pytest.raises(InvalidBackend, match=rf"this object serves <Context {ctx.id} .*> already; give each context one of its own"):
+            async with Context(backend=backend):
+                pass
+
+    async with Context(backend=backend):
+        pass
+
+
+async def test_a_name_is_found_from_a_callback_of_the_loop_too(running_loop: Any) -> None:
+    if running_loop() == "trio":
+        pytest.skip("asyncio's prompt runs lines without await in callbacks")
+
+    async with Context(name="prompt") as ctx:
+        found: list[Any] = []
+        done = anyio.Event()
+
+        def line() -> None:
+            found.append(dspex.whereis("prompt"))
+            done.set()
+
+        asyncio.get_running_loop().call_soon(line, context=contextvars.Context())
+        await done.wait()
+        assert found == [ctx]
+
+
+def test_completion_shows_operations_and_not_what_other_rooms_use() -> None:
+    shown = {name for name in dir(Context().variables) if not name.startswith("_")}
+    assert shown == {
+        *("get", "set", "update", "add", "append", "merge", "get_many", "set_many"),
+        *("define", "ensure", "delete", "exists", "info", "list", "watch"),
+    }

@@ -91,9 +91,11 @@ async def test_a_class_that_nobody_attached_is_kept_unread(home: str) -> None:
         await ctx.variables.set(COLOR, Color.BLUE)
         text = (await ctx.export_state()).to_json()
 
-    async with HOMES[home](existing_state=Snapshot.from_json(text), bridge=Bridge()) if home == "local" else HOMES[home](
-        existing_state=Snapshot.from_json(text)
-    ) as ctx:
+    async with (
+        HOMES[home](existing_state=Snapshot.from_json(text), bridge=Bridge())
+        if home == "local"
+        else HOMES[home](existing_state=Snapshot.from_json(text)) as ctx
+    ):
         with pytest.raises(DefinitionMismatch, match="attach its Var first"):
             await ctx.variables.get("color")
 

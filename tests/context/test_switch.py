@@ -221,7 +221,13 @@ async def test_i5_a_var_that_was_used_before_is_good_after() -> None:
 async def test_the_backend_info_tells_it_all(store: str) -> None:
     async with Context(variables=THREE, bridge=STORES[store]()) as ctx:
         before = ctx.backend
-        assert (before.kind, before.type, before.requires_bridge, before.switching, before.switches) == ("local", LocalState, False, False, 0)
+        assert (before.kind, before.type, before.requires_bridge, before.switching, before.switches) == (
+            "local",
+            LocalState,
+            False,
+            False,
+            0,
+        )
         assert before.last_switch is None and [kind for kind, _ in before.history] == [LocalState]
         await ctx.ensure_bridged()
         after = ctx.backend
@@ -424,9 +430,7 @@ async def test_i4_a_roll_back_that_fails_too_is_reported_and_the_first_error_is_
 
 
 @pytest.mark.parametrize("store", STORES)
-async def test_i4_a_clean_up_of_the_old_that_fails_is_reported_and_the_switch_stands(
-    store: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_i4_a_clean_up_of_the_old_that_fails_is_reported_and_the_switch_stands(store: str, caplog: pytest.LogCaptureFixture) -> None:
     class Sticky(OwnSync):
         def close(self, *, drop: bool = False) -> None:
             raise OSError("still in use")
@@ -658,4 +662,3 @@ async def test_a_private_bridge_closes_with_its_context() -> None:
         await ctx.ensure_bridged()
         assert await ctx.variables.add(COUNT, 2) == 2
         assert isinstance((await ctx._inside.open_bridge()).store, MemoryStore)
-

@@ -439,7 +439,10 @@ async def test_a_best_effort_batch_sets_what_it_can_and_tells_the_rest(make: Mak
             await ctx.variables.set_many({COUNT: 2, "temperature": 9.0, "nobody": 1, NOTES: ["a"]}, atomic=False)
 
         assert caught.value.versions == {"count": 1, "notes": 1}
-        assert {name: type(error) for name, error in caught.value.errors.items()} == {"temperature": InvalidValue, "nobody": VariableNotFound}
+        assert {name: type(error) for name, error in caught.value.errors.items()} == {
+            "temperature": InvalidValue,
+            "nobody": VariableNotFound,
+        }
         assert caught.value.applied is True
         assert await ctx.variables.get_many([COUNT, TEMPERATURE, NOTES]) == {"count": 2, "temperature": 0.7, "notes": ["a"]}
         assert await ctx.variables.set_many({COUNT: 3}, atomic=False) == {"count": 2}

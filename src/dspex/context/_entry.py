@@ -227,6 +227,16 @@ class Entry:
         if self.status not in SERVING and not (self.status is Status.STOPPING and self.inflight is not None and self.inflight()):
             raise self.refusal()
 
+        self.on_thread()
+
+    def on_thread(self) -> None:
+        """
+        Whether the caller is on the context's own thread.
+
+        Raises:
+            WrongThread: it isn't.
+
+        """
         if get_ident() != self.thread:
             raise WrongThread(self.context_id)
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from types import MappingProxyType, MethodType, TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from .._exceptions import CallCycle, ContextClosed
 from ..state import backend_from
-from ..supervision import HostTask
 from ..variables import Snapshot, Var
 from ._inside import NAMES, Inside, Options
 from ._life import Life
+from ._options import ContextOptions
 from ._seed_names import SeedNames
 from ._status import BackendInfo, CloseReason, ContextStatistics, Status
 from ._switch import Progress
@@ -43,6 +43,21 @@ def whereis(name: str) -> Context:
 
     """
     return NAMES.whereis(name)
+
+
+if TYPE_CHECKING:
+    _starting = classmethod
+else:
+
+    class _starting:  # noqa: N801 - a decorator
+        """A class method that, asked of a context rather than of the class, starts that context."""
+
+        def __init__(self, function):
+            self._function = function
+            self.__doc__ = function.__doc__
+
+        def __get__(self, context, cls):
+            return MethodType(self._function, cls) if context is None else context._inside.start
 
 
 class Context(SeedNames):
@@ -161,16 +176,16 @@ class Context(SeedNames):
         assert self._inside.life is not None
         await self._inside.life.end(kind, error, traceback)
 
-    @classmethod
-    async def start(cls, **options: Any) -> Self:
+    @_starting
+    async def start(cls, **options: Unpack[ContextOptions]) -> Self:  # noqa: N805 - a class method, to type checkers too
         """
-        Makes a context and starts it beside the caller; `stop` ends it. Options as for the class.
+        Makes a context and starts it beside the caller; `stop` ends it. Options as for the class. On a context, ``await ctx.start()``
+        starts that one.
 
         For the REPL and for fixtures: both may be called from any task. In code that has a block to hold it, use ``async with``.
         """
         context = cls(**options)
-        context._inside.host = host = HostTask(context, f"dspex context {context.name or context.id}")
-        await host.open()
+        await context._inside.start()
         return context
 
     async def stop(self) -> None:
@@ -183,6 +198,9 @@ class Context(SeedNames):
 
         """
         inside = self._inside
+        if inside.life is not None and inside.close_reason is None:
+            self.variables.on_thread()
+
         if inside.calls is not None and (chain := inside.calls.own_chain()):
             raise CallCycle(chain=[*chain, "stop()"], problem=f"Context {self.id!r} can't be stopped by a program of its own.")
 
@@ -201,7 +219,8 @@ class Context(SeedNames):
 
     async def wait_closed(self) -> CloseReason:
         """Waits until it has ended, and tells how."""
-        if self._inside.life is not None:
+        if self._inside.life is not None and self._inside.close_reason is None:
+            self.variables.on_thread()
             await self._inside.life.closed.wait()
 
         return self._inside.close_reason or CloseReason(self.status)

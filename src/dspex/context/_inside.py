@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from attrs import frozen
 
-from .._exceptions import CallTimeout, NameTaken, SessionTaken
+from .._exceptions import CallTimeout, InvalidBackend, NameTaken, SessionTaken
 from ..abc import StateBackend, SyncStateBackend
 from ..state import AsyncBridgedState, BackendSpec, BridgedState
 from ..supervision import HostTask, Names
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from ._port import ContextPort
     from ._programs import Programs
 
-NAMES: Names[Context] = Names("dspex_names")
-SESSIONS: Names[Context] = Names("dspex_sessions")
+NAMES: Names[Context] = Names()
+SESSIONS: Names[Context] = Names()
+# Backend objects of users' own that serve a context now, by identity.
+_SERVING: dict[int, Context] = {}
 
 # Seconds that the caller of a switch, when it has gone, waits for the commit or the roll back to be over.
 PATIENCE = 3 * SETTLE
@@ -310,12 +312,23 @@ class Inside:
         if self.name is not None:
             NAMES.reserve(self.name, self.handle)
 
-        if self._options.given_id:
-            try:
+        try:
+            if self._options.given_id:
                 SESSIONS.reserve(self.id, self.handle)
-            except NameTaken as taken:
-                self.release()
-                raise SessionTaken(self.id, holder=f"{taken.holder} has it") from None
+
+            self._reserve_backend()
+        except NameTaken as taken:
+            self.release()
+            raise SessionTaken(self.id, holder=f"{taken.holder} has it") from None
+        except InvalidBackend:
+            self.release()
+            raise
+
+    def _reserve_backend(self) -> None:
+        instance = self.spec.instance
+        if instance is not None and _SERVING.setdefault(id(instance), self.handle) is not self.handle:
+            holder = _SERVING[id(instance)]
+            raise InvalidBackend(self.spec.name, problems=[f"this object serves {holder!r} already; give each context one of its own"])
 
     async def furnish(self) -> None:
         """What it is to begin with, after its backend is open: variables, programs, `init`."""
@@ -341,6 +354,18 @@ class Inside:
 
         if self._options.given_id:
             SESSIONS.release(self.id, self.handle)
+
+        if _SERVING.get(id(self.spec.instance)) is self.handle:
+            del _SERVING[id(self.spec.instance)]
+
+    async def start(self) -> Context:
+        """Starts it in a task beside the caller's."""
+        host = HostTask(self.handle, f"dspex context {self.name or self.id}")
+        if self.host is None:
+            self.host = host
+
+        await host.open()
+        return self.handle
 
     def release_host(self) -> None:
         """Lets the task behind `start` leave."""

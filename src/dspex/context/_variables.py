@@ -39,6 +39,13 @@ class Readable(Protocol[T_co]):
     def initial(self) -> T_co: ...
 
 
+# What other rooms use of it; nobody who completes at a prompt is looking for these.
+_ENTRY = frozenset(dir(Entry)) - frozenset(dir(object)) | {
+    *("definition_of", "drop_hub", "latest", "latest_nowait", "name_awaited", "name_found", "name_of"),
+    *("open_hub", "pages", "version_awaited", "version_of"),
+}
+
+
 class Variables(Entry):
     """
     The variables of one context. An identifier is a `Var`, a name or an id; names win.
@@ -49,6 +56,10 @@ class Variables(Entry):
 
     __slots__ = ()
     gate: int
+
+    def __dir__(self) -> Iterable[str]:
+        """The operations, without what the entry has for the other rooms."""
+        return [name for name in object.__dir__(self) if name not in _ENTRY]
 
     def __repr__(self) -> str:
         return f"<Variables of {self.context_id!r} [{self.status}]>"

@@ -35,6 +35,10 @@ _KINDS: dict[str, Kind] = {
 class Source(Protocol):
     """Where a watcher reads the latest, and the names behind ids."""
 
+    def on_thread(self) -> None:
+        """Raises `WrongThread` unless the caller is on the context's own thread."""
+        ...
+
     def name_of(self, key: Any) -> str:
         """The name behind an identifier, as far as no await is needed; of one that nobody knows, itself."""
         ...
@@ -233,6 +237,7 @@ class Watch:
 
             raise StopAsyncIteration
 
+        self._source.on_thread()
         self._wake = anyio.Event()
         await self._wake.wait()
 

@@ -39,6 +39,7 @@ _FLOAT_SIZE = 9
 _FLOAT_CODE = 0xCB
 
 _SCALARS = frozenset({str, int, bool, bytes})
+_BOUNDS = frozenset({str, int, float, bool, type(None)})
 _pack = msgpack.Encoder().encode
 
 pack_float = _FLOAT.pack
@@ -47,7 +48,12 @@ pack_float = _FLOAT.pack
 
 def head_of(cell: Cell) -> bytes:
     """What stays the same for the life of a variable. Raises `Unencodable`."""
-    return _HEAD.pack(cell.created_ns) + encode(cell.definition.pack())
+    definition = cell.definition
+    if definition.metadata or not _BOUNDS.issuperset(map(type, definition.constraints.values())):
+        return _HEAD.pack(cell.created_ns) + encode(definition.pack())
+
+    # Most definitions have nothing in them whose canonical form isn't plain MessagePack: a third of the time of a switch otherwise.
+    return _HEAD.pack(cell.created_ns) + _scalar(definition.pack())
 
 
 def data_of(cell: Cell, value: Any, metadata: dict[str, Any] | None, now: int) -> bytes:
@@ -61,7 +67,7 @@ def data_of(cell: Cell, value: Any, metadata: dict[str, Any] | None, now: int) -
 
 
 def _scalar(value: Any) -> bytes:
-    # The canonical form of these is plain MessagePack, save for lone surrogates and ints past 64 bits.
+    # The canonical form of these, and of dicts of them, is plain MessagePack, save for lone surrogates and ints past 64 bits.
     try:
         return _pack(value)
     except (UnicodeEncodeError, OverflowError):

@@ -21,22 +21,32 @@ import anyio
 _running: set[Any] = set()
 
 
-def _spawn(function: Callable[[], Awaitable[None]], name: str) -> None:
-    context = contextvars.Context()
+def running() -> Any:
+    """The event loop run this code is in: asyncio's loop, or trio's token. Also in a callback of the loop, where there is no task."""
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None:
         try:
-            loop = asyncio.get_running_loop()
+            return asyncio.get_running_loop()
         except RuntimeError:
             pass
-        else:
-            task = loop.create_task(function(), name=name, context=context)
-            _running.add(task)
-            task.add_done_callback(_running.discard)
-            return
 
-    # A system task outlives the main task and is cancelled after it; an exception out of it would be an internal error of trio's.
-    sys.modules["trio"].lowlevel.spawn_system_task(function, name=name, context=context)
+    trio = sys.modules.get("trio")
+    if trio is None:
+        raise RuntimeError("no event loop is running here")
+
+    return trio.lowlevel.current_trio_token()
+
+
+def _spawn(function: Callable[[], Awaitable[None]], name: str) -> None:
+    context = contextvars.Context()
+    loop = running()
+    if hasattr(loop, "create_task"):
+        task = loop.create_task(function(), name=name, context=context)
+        _running.add(task)
+        task.add_done_callback(_running.discard)
+    else:
+        # A system task outlives the main task and is cancelled after it; an exception out of it would be an internal error of trio's.
+        sys.modules["trio"].lowlevel.spawn_system_task(function, name=name, context=context)
 
 
 class HostTask:

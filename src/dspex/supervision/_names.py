@@ -6,11 +6,11 @@ Names are ``str`` and unique; a holder is visible from the moment it is up and u
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
-
-from anyio.lowlevel import RunVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from .._exceptions import NameNotFound, NameTaken
+from ._hosting import running
 
 T = TypeVar("T")
 
@@ -18,16 +18,12 @@ T = TypeVar("T")
 class Names(Generic[T]):
     """A table of names for each event loop run. Reserving and releasing are plain steps that nothing interleaves."""
 
-    def __init__(self, label: str) -> None:
-        self._table: RunVar[dict[str, tuple[T, bool]]] = RunVar(label)
+    def __init__(self) -> None:
+        self._tables: WeakKeyDictionary[Any, dict[str, tuple[T, bool]]] = WeakKeyDictionary()
 
     def _held(self) -> dict[str, tuple[T, bool]]:
-        try:
-            return self._table.get()
-        except LookupError:
-            fresh: dict[str, tuple[T, bool]] = {}
-            self._table.set(fresh)
-            return fresh
+        # Not a RunVar of anyio's: that wants a task, and a line without await at the asyncio prompt runs in a callback.
+        return self._tables.setdefault(running(), {})
 
     def reserve(self, name: str, holder: T) -> None:
         """

@@ -210,7 +210,7 @@ class Definition:
             "type": self.kind.label,
             "constraints": _plain(self.constraints),
             "description": self.description,
-            "metadata": ANY.accepts(dict(self.metadata)),
+            "metadata": ANY.accepts(dict(self.metadata)) if self.metadata else {},
             "sensitive": self.sensitive,
         }
 

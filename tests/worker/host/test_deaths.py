@@ -243,7 +243,7 @@ async def test_an_interpreter_that_dies_at_start_is_told_with_its_last_words(tmp
     python.write_text("#!/bin/sh\necho no more snakes >&2\nexit 3\n")
     python.chmod(0o755)
     async with a_bridge(python=python) as bridge:
-        with pytest.raises(StartFailed, match=r"it exited with code 3 before it was ready\. Its last words:\nno more snakes$"):
+        with pytest.raises(StartFailed, match=r"it exited with code 3 before it was ready\. .* Its last words:\nno more snakes$"):
             await bridge.pool().call(call("nothing"))
 
 

@@ -87,7 +87,9 @@ class Records:
         """Write a record of the version it comes with."""
         id, version, head, data = record
         row = self._rows.get(id)
-        self._keep(id, row)
+        if self._scans:
+            self._keep(id, row)
+
         number = self._placed(id) if row is None else row[3]
         self._rows.put(id, (version, head, data, number))
         self._heat()

@@ -28,6 +28,9 @@ else:
 EXIT_PROTOCOL = 70
 """The exit code after garbage on the control connection (``EX_SOFTWARE``)."""
 
+EXIT_FULL = 71
+"""The exit code when the system has no room for another channel (``EX_OSERR``)."""
+
 EXIT_TERMINATED = 143
 """The exit code after a second SIGTERM, or one before the greeting: what shells report for it."""
 
@@ -44,8 +47,19 @@ def run(control: int, lifeline: Optional[int]) -> NoReturn:
     except Gone:
         kill_group()
         code = EXIT_PROTOCOL
+    except OSError as error:
+        say(f"The worker can't open another channel: {error}\n")
+        code = EXIT_FULL
 
     leave(code)
+
+
+def say(text: str) -> None:
+    """Write last words, past whatever a program has made of ``sys.stderr``."""
+    try:
+        os.write(2, text.encode())
+    except OSError:
+        """Nobody can be told."""
 
 
 def leave(code: int) -> NoReturn:
@@ -175,7 +189,7 @@ class Control:
     def _open_channel(self, message: Any) -> None:
         self.channels = {index: channel for index, channel in self.channels.items() if not channel.closed}
         if not self.link.descriptors:
-            raise OSError("The worker has as many open files as it may: there was no room for another channel's descriptor.")
+            raise OSError("it has as many open files as it may. Close those that programs leave open, or raise the limit (ulimit -n).")
 
         opened = CHANNELS[message.kind](self.link.descriptors.popleft(), self)
         self.channels[message.index] = opened

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Iterable, Optional
 
 from ...wire import codec
 from .link import Gone
+from .outcome import Outcome
 
 Tell = Callable[[int, str, Dict[str, Any]], None]
 
@@ -51,8 +52,10 @@ class Warming:
             self._done.set()
 
         # A program is served in the plain codec's time rather than kept waiting for the quicker one.
+        # Programs run beside this, and may have taken what an import needs, such as the room for another open file.
         if self._config.get("warm", True):
-            codec.upgrade()
+            with Outcome():
+                codec.upgrade()
 
         self._report(time.monotonic() - began, failed)
 
