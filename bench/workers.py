@@ -78,7 +78,8 @@ async def reading(options: Options) -> list[Row]:
                 found = await in_turns(ours, theirs, options.rounds)
 
             kind = "async" if client == "anyio" else "sync"
-            rows.append(Row(f"get from a worker's {kind} program", f"an echo, {client}", budget, *found))
+            note = f"{REQUEST} bytes each way over a socketpair, asked by a {client} client in a process, answered by an anyio server in this one"
+            rows.append(Row(f"get from a worker's {kind} program", f"an echo, {client}", budget, *found, note=note))
 
     return rows
 

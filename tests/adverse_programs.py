@@ -42,6 +42,13 @@ def close_stream(fd):
     return fd
 
 
+def close_sys_streams():
+    import sys
+
+    sys.stdout.close()
+    sys.stderr = None
+
+
 def say(text, ctx):
     """Prints to a descriptor that may be closed, and asks for a variable."""
     try:

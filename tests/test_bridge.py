@@ -16,7 +16,7 @@ import pytest
 import trio
 from worker_desk import STORE, Desk, call, gone
 
-from dspex._exceptions import BridgeClosed, StartFailed, WorkerDied
+from dspex._exceptions import BridgeClosed, PoolNotFound, StartFailed, WorkerDied
 from dspex.bridge import Bridge, Pool
 
 
@@ -73,8 +73,21 @@ async def test_several_pools_each_with_options_of_its_own():
     async with a_bridge(pools={"ocr": Pool(env={"A": "ocr"})}, env={"A": "default"}) as bridge:
         assert await bridge.pool("ocr").call(call("environment", name="A")) == "ocr"
         assert await bridge.pool().call(call("environment", name="A")) == "default"
-        with pytest.raises(LookupError, match=r"has no pool 'gpu'\. Its pools: default, ocr\."):
+        with pytest.raises(PoolNotFound, match=r"has no pool 'gpu'\. Its pools: default, ocr\."):
             bridge.pool("gpu")
+
+
+def test_an_unknown_pool_is_one_of_our_errors_and_a_lookup_error():
+    error = PoolNotFound("gpu", bridge="b", known=["ocr", "default"])
+    assert isinstance(error, LookupError)
+    assert str(error) == "The bridge 'b' has no pool 'gpu'. Its pools: default, ocr. Add it to the bridge's pools=."
+
+
+def test_a_misspelt_option_is_refused_with_the_one_that_was_meant():
+    with pytest.raises(TypeError) as caught:
+        Bridge(wrokers=2)
+
+    assert str(caught.value).startswith("Bridge: unknown option 'wrokers'. Did you mean 'workers'? It takes concurrency, cwd, drain, env,")
 
 
 async def test_wrong_options_are_refused_when_it_is_made():

@@ -141,7 +141,8 @@ def test_an_unknown_command_is_refused(capsys):
         main(["demos"])
 
     assert end.value.code == 2
-    assert "invalid choice: 'demos'" in capsys.readouterr().err
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("dspex: error: argument command: invalid choice: 'demos' (choose from ")
 
 
 @pytest.mark.slow

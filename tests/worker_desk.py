@@ -80,3 +80,10 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
         return True
+
+
+async def idle(pool: Any) -> None:
+    """Waits until no program runs in *pool*, also none whose caller has left."""
+    with anyio.fail_after(20):
+        while pool.statistics().running:
+            await anyio.lowlevel.checkpoint()

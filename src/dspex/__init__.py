@@ -53,6 +53,7 @@ from ._exceptions import (
     NameTaken as NameTaken,
     NotBridgeable as NotBridgeable,
     Overloaded as Overloaded,
+    PoolNotFound as PoolNotFound,
     ProgramExists as ProgramExists,
     ProgramFailed as ProgramFailed,
     ProgramNotFound as ProgramNotFound,

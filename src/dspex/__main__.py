@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dspex", description="Contexts of typed variables, and the programs that use them.")
     parser.add_argument("--version", action="version", version=f"dspex {__version__}")
     parser.set_defaults(run=None)
-    commands = parser.add_subparsers(title="commands", metavar="")
+    commands = parser.add_subparsers(title="commands", metavar="command")
 
     demo = commands.add_parser("demo", help="watch a context move from this process to worker processes")
     demo.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio", help="the event loop to run on")

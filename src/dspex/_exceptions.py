@@ -59,23 +59,35 @@ def _listed(names: Iterable[object]) -> str:
 class VariableNotFound(DspexError, KeyError):
     """An identifier (a name, an id or a `Var`) that the context has no variable for. ``get(v, default)`` is the lenient form."""
 
-    def __init__(self, variable: str, *, known: Iterable[str] = (), context: str = "") -> None:
+    def __init__(self, variable: str, *, known: Iterable[str] = (), context: str = "", close: str = "", operation: str = "") -> None:
         some = sorted(known)[:8]
         where = f" in context {context!r}" if context else ""
+        meant = f" Did you mean {close!r}?" if close else ""
         hint = f" Known: {', '.join(some)}." if some else ""
+        lenient = ", or pass a default to get()" if operation == "get" else ""
         super().__init__(
-            f"No variable {variable!r}{where}.{hint} Define it with variables.define(), or pass a default to get().",
+            f"No variable {variable!r}{where}.{meant}{hint} Define it with variables.define(){lenient}.",
             variable=variable,
+            known=some,
+            context=context,
+            close=close,
+            operation=operation,
         )
         self.variable = variable
+        self.known: list[str] = some
+        self.context = context
+        self.close = close
+        self.operation = operation
 
 
 class VariableExists(DspexError, ValueError):
     """`define` was given a name (or a live id) that is taken. ``exist_ok=True`` and `ensure` accept an equal definition."""
 
-    def __init__(self, variable: str, *, reason: str = "a variable of this name exists") -> None:
+    def __init__(self, variable: str, *, reason: str = "") -> None:
+        hint = "Choose another name." if reason else "Use ensure() or exist_ok=True to keep the existing one."
+        reason = reason or "a variable of this name exists"
         super().__init__(
-            f"Can't define {variable!r}: {reason}. Use ensure() or exist_ok=True to keep the existing one.",
+            f"Can't define {variable!r}: {reason}. {hint}",
             variable=variable,
             reason=reason,
         )
@@ -192,11 +204,13 @@ class ContextClosed(DspexError, RuntimeError):
 class ContextCrashed(DspexError, RuntimeError):
     """The context's backend failed in a way that is no refusal. The cause is chained; `applied` says what is known of the operation."""
 
-    def __init__(self, context: str, *, operation: str = "", applied: Optional[bool] = None) -> None:
+    def __init__(self, context: str, *, operation: str = "", applied: Optional[bool] = None, cause: str = "") -> None:
         during = f" while serving {operation!r}" if operation else ""
-        super().__init__(f"Context {context!r} crashed{during}.", context=context, operation=operation)
+        why = f": {cause.rstrip('.')}" if cause else ""
+        super().__init__(f"Context {context!r} crashed{during}{why}.", context=context, operation=operation, cause=cause)
         self.context = context
         self.operation = operation
+        self.cause = cause
         self.applied = applied
 
 
@@ -305,7 +319,9 @@ class NotBridgeable(BackendSwitchError, TypeError):
     def __init__(self, context: str, *, variables: Mapping[str, str]) -> None:
         found = dict(variables)
         told = "; ".join(f"{name!r}: {why}" for name, why in found.items())
-        BackendSwitchError.__init__(self, context, step="export", problem=f"{len(found)} of its variables can't leave this process: {told}.")
+        BackendSwitchError.__init__(
+            self, context, step="export", problem=f"{len(found)} of its variables can't leave this process: {told}."
+        )
         self.facts: Dict[str, Any] = {"context": context, "variables": found}
         self.variables = found
 
@@ -323,7 +339,9 @@ class SessionNotFound(DspexError, KeyError):
     """A session was to be resumed that the store doesn't have, or has no longer."""
 
     def __init__(self, session: str) -> None:
-        super().__init__(f"The store has no session {session!r}: it never was, was dropped, or outlived its ttl. Open a new one.", session=session)
+        super().__init__(
+            f"The store has no session {session!r}: it never was, was dropped, or outlived its ttl. Open a new one.", session=session
+        )
         self.session = session
 
 
@@ -373,7 +391,12 @@ class InvalidInputs(DspexError, TypeError):
     """Inputs that don't fit the program's signature. It was not called."""
 
     def __init__(self, program: str, *, problem: str, signature: str = "") -> None:
-        super().__init__(f"Program {program!r}{signature}: {problem}. Inputs are keyword arguments.", program=program, problem=problem, signature=signature)
+        super().__init__(
+            f"Program {program!r}{signature}: {problem}. Inputs are keyword arguments.",
+            program=program,
+            problem=problem,
+            signature=signature,
+        )
         self.program = program
         self.problem = problem
         self.signature = signature
@@ -388,25 +411,44 @@ class ProgramFailed(DspexError, RuntimeError):
         message: its text.
         traceback: the formatted traceback from where it ran.
         types: the qualified names of the exception's class and all its bases, which `is_a` asks.
+        did: what it did, where that is not to raise *type*: it "returned a value that can't leave the worker".
+        hint: what to do.
 
     """
 
     applied: Optional[bool] = None
 
-    def __init__(self, program: str, *, type: str, message: str, traceback: str = "", types: Iterable[str] = ()) -> None:  # noqa: A002
-        told = f"\n\n{traceback.rstrip()}" if traceback else ""
+    def __init__(
+        self,
+        program: str,
+        *,
+        type: str,  # noqa: A002
+        message: str,
+        traceback: str = "",
+        types: Iterable[str] = (),
+        did: str = "",
+        hint: str = "",
+    ) -> None:
+        # Without a frame, a traceback is one line, and says what the sentence says.
+        told = f"\n\n{traceback.rstrip()}" if '  File "' in traceback else ""
+        name = type.removeprefix("builtins.")
+        ended = f"{message.rstrip('.')}. {hint}" if hint else message
         super().__init__(
-            f"Program {program!r} raised {type}: {message}{told}",
+            f"Program {program!r} {did or f'raised {name}'}: {ended}{told}",
             program=program,
             type=type,
             message=message,
             traceback=traceback,
             types=list(types),
+            did=did,
+            hint=hint,
         )
         self.program = program
         self.type = type
         self.message = message
         self.traceback = traceback
+        self.did = did
+        self.hint = hint
         self.types: list[str] = list(types)
 
     def is_a(self, name: str) -> bool:
@@ -434,6 +476,23 @@ class WorkerDied(DspexError, RuntimeError):
         self.exit_code = exit_code
         self.ended = ended
         self.last_words = last_words
+
+
+class PoolNotFound(DspexError, LookupError):
+    """The bridge has no pool of this name."""
+
+    def __init__(self, pool: str, *, bridge: str = "", known: Iterable[str] = ()) -> None:
+        pools = sorted(known)
+        where = f"The bridge {bridge!r}" if bridge else "The bridge"
+        super().__init__(
+            f"{where} has no pool {pool!r}. Its pools: {_listed(pools)}. Add it to the bridge's pools=.",
+            pool=pool,
+            bridge=bridge,
+            known=pools,
+        )
+        self.pool = pool
+        self.bridge = bridge
+        self.known: Tuple[str, ...] = tuple(pools)
 
 
 class BridgeClosed(DspexError, RuntimeError):

@@ -12,18 +12,20 @@ import itertools
 import os
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 from attrs import frozen
 
-from ._exceptions import BridgeClosed
+from ._exceptions import BridgeClosed, PoolNotFound
 from .supervision import HostTask
 from .worker.host import Pool, PoolStatistics, WorkerPool
+from .worker.host.options import refuse_unknown
 
 if TYPE_CHECKING:
     from .abc import SessionStore
+    from .worker.host.options import PoolOptions
 
 __all__ = ["Bridge", "BridgeStatistics", "Pool"]
 
@@ -72,9 +74,10 @@ class Bridge:
         pools: Mapping[str, Pool] | None = None,
         drain: float = 30.0,
         name: str | None = None,
-        **default_pool_options: Any,
+        **default_pool_options: Unpack[PoolOptions],
     ) -> None:
         _refuse_windows()
+        _refuse_unknown(default_pool_options)
         if not drain >= 0:
             raise ValueError(f"drain: expected seconds, 0 or more, got {drain!r}.")
 
@@ -124,12 +127,12 @@ class Bridge:
         The running pool called *name*.
 
         Raises:
-            LookupError: there is none of this name.
+            PoolNotFound: there is none of this name. It is a LookupError.
             BridgeClosed: the bridge is not running.
 
         """
         if name not in self._options:
-            raise LookupError(f"The bridge {self.name!r} has no pool {name!r}. Its pools: {', '.join(sorted(self._options))}.")
+            raise PoolNotFound(name, bridge=self.name, known=self._options)
 
         self._check_running()
         return self._pools[name]
@@ -301,6 +304,11 @@ def _options_of(pools: Mapping[str, Pool], default: Mapping[str, Any]) -> dict[s
         raise TypeError(f"The pool {DEFAULT_POOL!r} is given twice: in pools= and by {', '.join(sorted(default))}=.")
 
     return {DEFAULT_POOL: Pool(**default), **pools} if DEFAULT_POOL not in pools else dict(pools)
+
+
+def _refuse_unknown(default: Mapping[str, Any]) -> None:
+    if default:
+        refuse_unknown(default, of="Bridge", others=("store", "pools", "drain", "name"))
 
 
 def _single(error: Exception) -> Exception:

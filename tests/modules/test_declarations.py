@@ -99,6 +99,10 @@ def test_ordinary_settings_are_no_secrets():
         (lambda: LM(), "LM: expected a model such as 'openai/gpt-4o-mini', or factory='package.module:function'; got neither."),
         (lambda: LM(factory="nonsense"), "LM: factory: expected an import path such as 'package.module:function', got 'nonsense'."),
         (
+            lambda: LM(factory="app:lm", weird={"a": [1, object()]}),
+            "LM: weird['a'][1]: expected plain data, which travels to a worker, got object (this type has no encoded form; use plain data, a dataclass, an attrs class or a pydantic model). What is no plain data belongs in a factory='package.module:function', which runs in the worker.",
+        ),
+        (
             lambda: Predict("question"),
             "Program 'Predict': expected a signature such as 'question -> answer', got 'question'. Inputs, an arrow, outputs.",
         ),

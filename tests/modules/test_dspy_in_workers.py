@@ -9,7 +9,20 @@ from pathlib import Path
 import dspy_parts
 import pytest
 
-from dspex import LM, ChainOfThought, Context, InvalidInputs, InvalidProgram, MissingExtra, Module, Predict, Prediction, ProgramFailed, ReAct, Var
+from dspex import (
+    LM,
+    ChainOfThought,
+    Context,
+    InvalidInputs,
+    InvalidProgram,
+    MissingExtra,
+    Module,
+    Predict,
+    Prediction,
+    ProgramFailed,
+    ReAct,
+    Var,
+)
 from dspex.bridge import Bridge
 
 pytestmark = pytest.mark.dspy

@@ -134,7 +134,7 @@ async def test_inputs_that_dont_fit_are_refused_first(home, inputs, problem):
     bound = await home.bind(program, "shorten")
     with pytest.raises(InvalidInputs) as caught:
         await bound.call(inputs)
-    assert str(caught.value) == f"Program 'shorten'(text: 'str', *, limit: 'int' = 3): {problem}. Inputs are keyword arguments."
+    assert str(caught.value) == f"Program 'shorten'(text: str, *, limit: int = 3): {problem}. Inputs are keyword arguments."
     assert bound.info.calls == 0
 
 
@@ -417,6 +417,6 @@ async def test_info_and_repr_tell(home: LocalHome):
     await bound(text="x")
     info = bound.info
     assert (info.id, info.where, info.kind, info.reasons, info.pool, info.calls) == ("shorten", "host", "sync", (), None, 1)
-    assert (info.signature, info.doc) == ("(text: 'str') -> 'str'", "Shorten it.")
-    assert repr(bound).startswith("<Bound 'shorten'(text: 'str') -> 'str' [function ")
+    assert (info.signature, info.doc) == ("(text: str) -> str", "Shorten it.")
+    assert repr(bound).startswith("<Bound 'shorten'(text: str) -> str [function ")
     assert repr(bound).endswith(" in this process | context 'ctx_1_home' | calls: 1]>")

@@ -54,7 +54,7 @@ def make(program, **options):
 def test_a_plain_function_runs_in_the_host():
     spec = make(host)
     assert (spec.where, spec.reasons, spec.definition, spec.requires_bridge) == ("host", (), None, False)
-    assert spec.shape.text == "(text: 'str', limit: 'int' = 10) -> 'str'"
+    assert spec.shape.text == "(text: str, limit: int = 10) -> str"
     assert (spec.shape.kind, spec.shape.takes_context, spec.shape.doc) == ("sync", True, "Shorten.")
 
 
@@ -62,7 +62,7 @@ def test_an_instance_and_a_class_are_called():
     assert make(Callable("hi")).shape.kind == "async"
     spec = make(Callable)
     assert isinstance(spec.run, Callable)
-    assert spec.shape.text == "(name: 'str') -> 'str'"
+    assert spec.shape.text == "(name: str) -> str"
 
 
 def test_an_importable_function_travels_by_name():

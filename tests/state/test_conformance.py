@@ -57,7 +57,7 @@ async def test_what_is_no_backend_is_refused_before_any_rule(anyio_backend):
     class Incomplete:
         def get(self, key: str) -> Any: ...
 
-    with pytest.raises(InvalidBackend, match="the method define"):
+    with pytest.raises(InvalidBackend, match="methods missing: open, close, define"):
         await check_state_backend(Incomplete)
 
 

@@ -46,6 +46,9 @@ assert_type(Var("point", Point, Point(1.0)), Var[Point])
 assert_type(Var("vector", list[float], [1.0], dimensions=1), Var[list[float]])
 ARRAY: Var[npt.NDArray[np.float64]] = Var("array", npt.NDArray[np.float64], np.zeros(3), dimensions=(3,))
 
+# A type checker widens T until type and initial value both fit: `Var("t", float, "x")` is of float | str to it. It is InvalidValue where
+# it is made, which is when the module is imported.
+
 # No type checker can tell what a special form or a name stands for: the declaration says it, or it is Any.
 MODE: Var[Mode] = Var("mode", Literal["fast", "careful"], "fast")
 LIMIT: Var[int | None] = Var("limit", int | None, None)

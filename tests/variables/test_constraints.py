@@ -74,7 +74,7 @@ def test_a_constraint_parts_the_values_that_fit_from_those_that_do_not(
 @pytest.mark.parametrize(
     ("declared", "constraints", "value", "sentence"),
     [
-        (float, {"min": 0, "max": 2}, 3, "Variable 'v': expected a float (min 0.0, max 2.0), got 3.0 (float)."),
+        (float, {"min": 0, "max": 2}, 3, "Variable 'v': expected a float (min 0.0, max 2.0), got 3 (int)."),
         (float, {"min": 0}, NAN, "Variable 'v': expected a float (min 0.0), got nan (float)."),
         (str, {"choices": ["a", "b"]}, "c", "Variable 'v': expected a str (choices 'a', 'b'), got 'c' (str)."),
         (str, {"pattern": "[a-z]+", "max_length": 3}, "A", "Variable 'v': expected a str (pattern '[a-z]+', max_length 3), got 'A' (str)."),

@@ -163,3 +163,39 @@ def test_cattrs_is_loaded_with_the_first_text_only() -> None:
     code = "import sys; from dspex.variables import Snapshot; s = Snapshot(session_id='s'); print('cattrs' in sys.modules); s.to_json(); print('cattrs' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": "src"})
     assert ran.stdout.split() == ["False", "True"]
+
+
+@pytest.mark.parametrize("key", ["session_id", "variables", "created_at", "metadata"])
+def test_a_text_without_one_of_its_keys_is_refused(key: str) -> None:
+    tree = json.loads(snapshot().to_json())
+    del tree[key]
+    with pytest.raises(InvalidSnapshot) as caught:
+        Snapshot.from_json(json.dumps(tree))
+
+    assert str(caught.value) == f"Not a usable snapshot at $.{key}: {key!r} is missing."
+
+
+VARIABLE_KEYS = [
+    "id",
+    "name",
+    "type",
+    "value",
+    "version",
+    "constraints",
+    "description",
+    "metadata",
+    "sensitive",
+    "created_at",
+    "updated_at",
+]
+
+
+@pytest.mark.parametrize("key", VARIABLE_KEYS)
+def test_a_variable_without_one_of_its_keys_is_refused(key: str) -> None:
+    tree = json.loads(snapshot().to_json())
+    assert [*tree["variables"][1]] == VARIABLE_KEYS
+    del tree["variables"][1][key]
+    with pytest.raises(InvalidSnapshot) as caught:
+        Snapshot.from_json(json.dumps(tree))
+
+    assert str(caught.value) == f"Not a usable snapshot at $.variables[1].{key}: {key!r} is missing."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 from dataclasses import InitVar, dataclass, field
 from datetime import datetime
@@ -186,3 +187,11 @@ def test_a_zone_this_interpreter_does_not_know_leaves_the_time_tagged(in_use: st
 def test_a_zone_that_is_no_key_is_malformed(in_use: str, zone: str) -> None:
     with pytest.raises(Malformed):
         decode(encode(Tagged("datetime", zone, [2026, 1, 1, 0, 0, 0, 0, 0])))
+
+
+def test_a_tagged_value_that_is_used_as_what_it_was_says_why_it_is_not() -> None:
+    tagged = Tagged("record", "app:Point", {"x": 1})
+    with pytest.raises(AttributeError, match=r"^No attribute 'x': this is what a app:Point is made of, and its class isn't known here\."):
+        tagged.x  # type: ignore[attr-defined]  # noqa: B018
+    assert not hasattr(tagged, "__array_interface__")
+    assert copy.deepcopy(tagged) == tagged

@@ -15,6 +15,7 @@ cancelled in it has done nothing. A direct delivery itself is no checkpoint.
 
 from __future__ import annotations
 
+import math
 from _thread import get_ident
 from collections.abc import Callable, Sequence
 from time import time_ns
@@ -243,7 +244,9 @@ class Entry:
     def refusal(self, request: Request | None = None) -> DspexError:
         """The error for one who comes too late, or whose request is left over."""
         if self.status is Status.CRASHED:
-            error = ContextCrashed(self.context_id, operation=request.name if request else "", applied=False)
+            error = ContextCrashed(
+                self.context_id, operation=request.name if request else "", applied=False, cause=_in_short(self.crash_error)
+            )
             if request is not None and request.state == TAKEN:
                 error.applied = None
 
@@ -294,7 +297,7 @@ class Entry:
         if request.state != QUEUED:
             return
 
-        if request.deadline <= anyio.current_time():
+        if request.deadline < math.inf and request.deadline <= anyio.current_time():
             self.mailbox.withdraw(request)
             self.open_gate()
             return
@@ -341,7 +344,7 @@ class Entry:
 
     def crash(self, error: BaseException, operation: str) -> ContextCrashed:
         """The backend failed in a way that is no refusal: closes the gate, tells all who wait, wakes the owner. Returns the error to raise."""
-        crashed = ContextCrashed(self.context_id, operation=operation, applied=None)
+        crashed = ContextCrashed(self.context_id, operation=operation, applied=None, cause=_in_short(error))
         crashed.__cause__ = error
         if self.status not in SERVING and self.status is not Status.STOPPING:
             return crashed
@@ -377,6 +380,19 @@ def _late(name: str) -> CallTimeout:
     error = CallTimeout(what=f"The operation {name!r}", seconds=0.0)
     error.applied = False
     return error
+
+
+def _in_short(error: BaseException | None) -> str:
+    if error is None:
+        return ""
+
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything, and the sentence must come out all the same
+        text = ""
+
+    name = type(error).__qualname__
+    return f"{name}: {text[:200]}" if text else name
 
 
 def write_in_place(cell: Cell, value: Any) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType, MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
@@ -73,7 +73,7 @@ class Context(SeedNames):
         name: for `whereis`, unique in this event loop run.
         variables: defined at the start, unless they are there already.
         programs: registered at the start, by id. Those that need the bridge make the context switch before it is up.
-        init: an async function of the context, awaited at the end of the start.
+        init: a function of the context, plain or async, called at the end of the start.
         backend: ``"local"``, ``"bridged"``, or a backend of your own: a class or an object with the methods of `dspex.abc`.
         bridge: a shared, open `Bridge`; without one the context opens a private one when it first needs it.
         session_id: the key of its session, kept when it stops; generated if not given, and then dropped with it.
@@ -104,7 +104,17 @@ class Context(SeedNames):
         mailbox_size: int = 1024,
         max_container: int = 16 << 20,
     ) -> None:
-        _check_options(name=name, session_id=session_id, ttl=ttl, mailbox_size=mailbox_size, existing_state=existing_state, bridge=bridge)
+        _check_options(
+            name=name,
+            session_id=session_id,
+            ttl=ttl,
+            sizes={"mailbox_size": mailbox_size, "max_container": max_container},
+            existing_state=existing_state,
+            bridge=bridge,
+            variables=variables,
+            programs=programs,
+            init=init,
+        )
         pairs = cast("Mapping[str, Any]", programs).items() if isinstance(programs, Mapping) else programs
         options = Options(
             spec=backend_from(backend),
@@ -245,9 +255,7 @@ class Context(SeedNames):
 
     # --- programs ----------------------------------------------------------------------------------------------------------------
 
-    async def register_program(
-        self, program_id: str, program: Any, *, pool: str = "default", idempotent: bool = False
-    ) -> Bound:
+    async def register_program(self, program_id: str, program: Any, *, pool: str = "default", idempotent: bool = False) -> Bound:
         """
         Registers *program* and returns it bound to this context.
 
@@ -280,7 +288,9 @@ class Context(SeedNames):
         self.variables.admit()
         self._inside.registry.unregister(program_id)
 
-    async def call(self, program_id: str, inputs: Mapping[str, Any] | None = None, *, timeout: float | None = None, wait: bool = True) -> Any:
+    async def call(
+        self, program_id: str, inputs: Mapping[str, Any] | None = None, *, timeout: float | None = None, wait: bool = True
+    ) -> Any:
         """
         Calls a registered program.
 
@@ -308,7 +318,21 @@ class Context(SeedNames):
         return Snapshot(session_id=self.id, variables=found)
 
 
-def _check_options(*, name: Any, session_id: Any, ttl: Any, mailbox_size: Any, existing_state: Any, bridge: Any) -> None:
+_PAIRS: tuple[type[Any], ...] = (tuple, list)
+
+
+def _check_options(
+    *,
+    name: Any,
+    session_id: Any,
+    ttl: Any,
+    sizes: Mapping[str, Any],
+    existing_state: Any,
+    bridge: Any,
+    variables: Any,
+    programs: Any,
+    init: Any,
+) -> None:
     for label, text in (("name", name), ("session_id", session_id)):
         if text is not None and (not isinstance(text, str) or not text):
             raise TypeError(f"{label}: expected a non-empty str or None, got {text!r}")
@@ -316,11 +340,38 @@ def _check_options(*, name: Any, session_id: Any, ttl: Any, mailbox_size: Any, e
     if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 < ttl < float("inf")):
         raise ValueError(f"ttl: expected a positive, finite number of seconds or None, got {ttl!r}")
 
-    if isinstance(mailbox_size, bool) or not isinstance(mailbox_size, int) or mailbox_size < 1:
-        raise ValueError(f"mailbox_size: expected an int of at least 1, got {mailbox_size!r}")
+    for label, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{label}: expected an int of at least 1, got {size!r}")
 
     if existing_state is not None and not isinstance(existing_state, Snapshot):
         raise TypeError(f"existing_state: expected a Snapshot (see Snapshot.from_json) or None, got {type(existing_state).__name__}")
 
     if bridge is not None and not hasattr(bridge, "store"):
         raise TypeError(f"bridge: expected an open Bridge or None, got {type(bridge).__name__}")
+
+    if init is not None and not callable(init):
+        raise TypeError(f"init: expected a function of the context or None, got {init!r}")
+
+    _check_contents(variables, programs)
+
+
+def _check_contents(variables: Any, programs: Any) -> None:
+    vars_asked = "variables: expected a list of Vars"
+    for var in _items(variables, vars_asked):
+        if not isinstance(var, Var):
+            raise TypeError(f"{vars_asked}, got {var!r} in it")
+
+    pairs_asked = "programs: expected a mapping of ids to programs, or pairs of them"
+    for pair in () if isinstance(programs, Mapping) else _items(programs, pairs_asked):
+        if not isinstance(pair, _PAIRS) or len(pair) != 2:
+            raise TypeError(f"{pairs_asked}, got {pair!r} in it")
+
+
+def _items(given: Any, asked: str) -> tuple[Any, ...]:
+    """What is in *given*, where looking doesn't use it up: an iterator is read once, and not here."""
+    held: Any = given
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"{asked}, got {given!r}")
+
+    return tuple(held) if isinstance(given, Collection) else ()

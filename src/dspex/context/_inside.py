@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -337,7 +338,9 @@ class Inside:
             await self.registry.register(program_id, program)
 
         if self._options.init is not None:
-            await self._options.init(self.handle)
+            made = self._options.init(self.handle)
+            if isawaitable(made):
+                await made
 
         if self.ttl is not None and self.life is not None:
             self.life.expire_when_idle(self.ttl)
@@ -379,6 +382,11 @@ def _late(context_id: str, timeout: float) -> CallTimeout:
     return error
 
 
-def _check_timeout(timeout: float | None) -> None:
+def _check_timeout(timeout: Any) -> None:
+    # Programs have the same words; loading their floor for them would hold the loop.
+    wrong = f"timeout: expected a number of seconds of at least 0 or None, got {timeout!r}"
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float))):
+        raise TypeError(wrong)
+
     if timeout is not None and not timeout >= 0:
-        raise ValueError(f"timeout: expected a number of seconds of at least 0 or None, got {timeout!r}")
+        raise ValueError(wrong)

@@ -94,8 +94,9 @@ class Life:
         try:
             await self._open()
             await context.furnish()
-            # Stopped where nothing was awaited any more.
-            await anyio.lowlevel.checkpoint_if_cancelled()
+            if self._body.cancel_called:
+                # Stopped where nothing was awaited any more. To ask always would walk through all scopes that this one is in.
+                await anyio.lowlevel.checkpoint_if_cancelled()
         except BaseException as error:
             if await self.end(type(error), error, error.__traceback__):
                 raise entry.refusal() from None
@@ -358,4 +359,3 @@ class Life:
                     await closing
         except Exception:
             log.exception("context %r: closing its backend failed", context.id)
-

@@ -104,9 +104,7 @@ def _set(definition_of: DefinitionOf, key: str, value: Any, metadata: Any = None
     return key, _restored(definition_of, key, value), metadata, expected_version
 
 
-def _set_many(
-    definition_of: DefinitionOf, updates: Mapping[str, Any], metadata: Any = None, atomic: bool | None = None
-) -> tuple[Any, ...]:
+def _set_many(definition_of: DefinitionOf, updates: Mapping[str, Any], metadata: Any = None, atomic: bool | None = None) -> tuple[Any, ...]:
     if atomic is not False:
         return {key: _restored(definition_of, key, value) for key, value in updates.items()}, metadata, True
 

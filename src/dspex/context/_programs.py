@@ -71,9 +71,11 @@ class Programs:
         The program of this id.
 
         Raises:
+            ContextClosed: the context isn't running, whatever it has.
             ProgramNotFound: there is none.
 
         """
+        self._context.variables.admit()
         bound = self._bound.get(program_id)
         if bound is None:
             raise ProgramNotFound(program_id, known=self._bound)

@@ -21,10 +21,14 @@ class SeedNames:
     variables: Variables
 
     def register_variable(
-        self, name: Var[Any] | str, type: Any = None, initial: Any = None, **options: Any  # noqa: A002 - the seed's word
+        self,
+        name: Var[Any] | str,
+        type: Any = None,  # noqa: A002 - the seed's word
+        initial: Any = _REQUIRED,
+        **options: Any,
     ) -> Coroutine[Any, Any, str]:
         """`Variables.define`."""
-        return self.variables.define(name, type, initial, **options)
+        return self.variables.define(name, type, **(options if initial is _REQUIRED else {"initial": initial, **options}))
 
     def get_variable(self, variable: Var[Any] | str, default: Any = _REQUIRED) -> Coroutine[Any, Any, Any]:
         """`Variables.get`."""
@@ -42,7 +46,9 @@ class SeedNames:
         """`Variables.get_many`."""
         return self.variables.get_many(variables)
 
-    def update_variables(self, updates: Mapping[Any, Any], metadata: Mapping[str, Any] | None = None) -> Coroutine[Any, Any, dict[str, int]]:
+    def update_variables(
+        self, updates: Mapping[Any, Any], metadata: Mapping[str, Any] | None = None
+    ) -> Coroutine[Any, Any, dict[str, int]]:
         """`Variables.set_many`."""
         return self.variables.set_many(updates, metadata=metadata)
 

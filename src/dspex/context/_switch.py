@@ -173,9 +173,7 @@ class Switch:
     async def _open(self) -> None:
         bridge = await self._ground.open_bridge()
         ground = self._ground
-        self._move = Move(
-            bridge.store, ground.id, ttl=ground.ttl, holder=ground.id, context=ground.name or "", garbage=ground.left_garbage
-        )
+        self._move = Move(bridge.store, ground.id, ttl=ground.ttl, holder=ground.id, context=ground.name or "", garbage=ground.left_garbage)
         await self._move.open()
         ground.left_garbage = False
 

@@ -9,24 +9,29 @@ from __future__ import annotations
 
 from _thread import get_ident
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from inspect import iscoroutine
 from time import time_ns
-from typing import Any, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Protocol, TypeAlias, TypeVar, Unpack, overload
 
 from anyio.lowlevel import checkpoint
 
 from .._exceptions import InvalidDefinition, VariableExists, VariableNotFound
-from ..variables import Definition, Var, Variable
+from ..variables import Constraints, Definition, Quantity, Var, Variable
 from ._entry import Entry, Refused
 from ._mailbox import Request
 from ._watch import Hub, Watch
 
 T = TypeVar("T")
 D = TypeVar("D")
+K = TypeVar("K")
+V = TypeVar("V")
+N = TypeVar("N", bound=Quantity)
 T_co = TypeVar("T_co", covariant=True)
 
 _REQUIRED: Any = object()
 # In the class below `list` is a method.
 Page: TypeAlias = list[Variable]
+ListOf: TypeAlias = list[T]
 
 
 class Readable(Protocol[T_co]):
@@ -69,10 +74,10 @@ class Variables(Entry):
     @overload
     async def get(self, variable: Readable[T], /) -> T: ...
     @overload
-    async def get(self, variable: Readable[T], default: D, /) -> T | D: ...
+    async def get(self, variable: Readable[T], /, default: D) -> T | D: ...
     @overload
-    async def get(self, variable: str, default: Any = ..., /) -> Any: ...
-    async def get(self, variable: Any, default: Any = _REQUIRED, /) -> Any:
+    async def get(self, variable: str, /, default: Any = ...) -> Any: ...
+    async def get(self, variable: Any, /, default: Any = _REQUIRED) -> Any:
         """
         The value of *variable*; a container comes as a copy.
 
@@ -157,18 +162,26 @@ class Variables(Entry):
         return await self.operate("update", _key(variable), self._refusing(variable, function), metadata)
 
     @overload
-    async def add(self, variable: Readable[T], n: T, /) -> T: ...
+    async def add(self, variable: Var[N], n: N, /) -> N: ...
     @overload
     async def add(self, variable: str, n: Any, /) -> Any: ...
     async def add(self, variable: Any, n: Any, /) -> Any:
         """Adds *n* to a number, atomically, and returns the sum."""
         return await self.operate("add", _key(variable), n)
 
-    async def append(self, variable: Var[Any] | str, item: Any, /) -> int:
+    @overload
+    async def append(self, variable: Var[ListOf[T]], item: T, /) -> int: ...
+    @overload
+    async def append(self, variable: str, item: Any, /) -> int: ...
+    async def append(self, variable: Any, item: Any, /) -> int:
         """Appends *item* to a list, atomically, and returns the new version."""
         return int(await self.operate("append", _key(variable), item))
 
-    async def merge(self, variable: Var[Any] | str, mapping: Mapping[Any, Any], /) -> int:
+    @overload
+    async def merge(self, variable: Var[dict[K, V]], mapping: Mapping[K, V], /) -> int: ...
+    @overload
+    async def merge(self, variable: str, mapping: Mapping[Any, Any], /) -> int: ...
+    async def merge(self, variable: Any, mapping: Mapping[Any, Any], /) -> int:
         """Lays *mapping* over a dict, atomically, and returns the new version."""
         return int(await self.operate("merge", _key(variable), mapping))
 
@@ -197,13 +210,13 @@ class Variables(Entry):
         self,
         variable: Var[Any] | str,
         type: Any = None,  # noqa: A002 - the seed's word
-        initial: Any = None,
+        initial: Any = _REQUIRED,
         *,
         exist_ok: bool = False,
         description: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         sensitive: bool = False,
-        **constraints: Any,
+        **constraints: Unpack[Constraints],
     ) -> str:
         """
         Makes a variable, from a `Var` or from a name, a type and an initial value, and returns its id.
@@ -213,12 +226,12 @@ class Variables(Entry):
         Raises:
             VariableExists: the name is taken, or is a live id.
             DefinitionMismatch: *exist_ok*, and the existing one differs in type or constraints.
-            InvalidDefinition: an unknown type or constraint, or constraints that can't be.
+            InvalidDefinition: an unknown type or constraint, constraints that can't be, or no initial value for a type that needs one.
             InvalidValue: *initial* doesn't fit.
 
         """
         if isinstance(variable, Var):
-            _alone(variable, type, initial, description, metadata, sensitive, constraints)
+            _alone(variable, type, None if initial is _REQUIRED else initial, description, metadata, sensitive, constraints)
             definition, value = variable.definition, variable.initial
         elif type is None:
             raise InvalidDefinition(str(variable), problem="it has no type", hint="Pass a type, or a Var.")
@@ -227,6 +240,9 @@ class Variables(Entry):
                 variable, type, constraints=constraints, description=description, metadata=metadata or {}, sensitive=sensitive
             )
             value = initial
+            if initial is _REQUIRED:
+                value = None
+                definition.begins_empty()
 
         while True:
             try:
@@ -431,6 +447,10 @@ class Variables(Entry):
             except Exception as error:
                 raise Refused(error) from error
 
+            if iscoroutine(made):
+                made.close()
+                raise Refused(_waiting(function))
+
             self.bounds.measure(variable, made)
             return made
 
@@ -463,6 +483,14 @@ def _key(variable: Any) -> Any:
         return key
 
     raise TypeError(f"a variable is named by a Var, a name or an id, not by {type(variable).__name__}: {variable!r}")
+
+
+def _waiting(function: Callable[[Any], Any]) -> TypeError:
+    name = getattr(function, "__qualname__", repr(function))
+    return TypeError(
+        f"update: expected a plain function, got {name}, which is async: it is called in the owner's turn, where nothing may wait. "
+        "Await what you need before, and update with a function that only computes."
+    )
 
 
 def _alone(variable: Var[Any], *beside: Any) -> None:

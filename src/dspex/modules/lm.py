@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from dspex.programs.secrets import refuse_secrets
+from dspex.wire.codec import Unencodable, encode
 
 _PATH: Final = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 
@@ -26,7 +27,7 @@ class LM:
         **settings: anything else `dspy.LM` takes: ``temperature``, ``max_tokens``, ``api_base``, ... Plain data.
 
     Raises:
-        ValueError: neither *model* nor *factory*, or a setting that looks like a secret.
+        ValueError: neither *model* nor *factory*, a setting that looks like a secret, or one that is no plain data.
 
     """
 
@@ -49,6 +50,7 @@ class LM:
             raise ValueError(f"LM: factory: expected an import path such as 'package.module:function', got {factory!r}.")
 
         refuse_secrets("LM", settings)
+        _refuse_what_stays(settings)
         self.model: str | None = model
         self.factory: str | None = factory
         self.api_key_env: str | None = api_key_env
@@ -78,3 +80,15 @@ class LM:
         shown = [repr(self.model)] if self.model else []
         shown += [f"{name}={value!r}" for name, value in {**told, **self.settings}.items() if value]
         return f"LM({', '.join(shown)})"
+
+
+def _refuse_what_stays(settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        try:
+            encode(value)
+        except Unencodable as error:
+            where = f"{name}{error.path.removeprefix('value')}"
+            raise ValueError(
+                f"LM: {where}: expected plain data, which travels to a worker, got {error.type_name} ({error.reason.rstrip('.')}). "
+                "What is no plain data belongs in a factory='package.module:function', which runs in the worker."
+            ) from None

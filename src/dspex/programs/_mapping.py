@@ -13,6 +13,9 @@ R = TypeVar("R")
 
 async def map_in_order(function: Callable[[I], Awaitable[R]], items: Iterable[I] | AsyncIterable[I], limit: int) -> list[R]:
     """``[await function(item) for item in items]``, *limit* at once. The first failure cancels the rest and is raised, in no group."""
+    if isinstance(limit, bool) or not isinstance(limit, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"limit: expected an int of at least 1 or None, got {limit!r}.")
+
     if limit < 1:
         raise ValueError(f"limit: expected at least 1, got {limit}.")
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Never, cast
 
 import anyio
 from attrs import evolve, frozen
 
-from dspex._exceptions import CallTimeout, InvalidProgram, WorkerDied
+from dspex._exceptions import CallTimeout, InvalidInputs, InvalidProgram, ProgramFailed, WorkerDied
 
 from ._copying import copied_inputs
+from ._explaining import explained_import, explained_result
 from ._mapping import map_in_order
+from ._timeouts import check_timeout
 from .chain import link
 from .in_host import run_in_task, run_in_thread
 from .signature import shape_told
@@ -82,7 +84,11 @@ class Bound:
         """
         if spec.where == "worker" and spec.definition is not None and spec.key is not None:
             pool = await home.pool(spec.pool)
-            told = await pool.prepare(program_id=spec.id, key=spec.key, definition=spec.definition)
+            try:
+                told = await pool.prepare(program_id=spec.id, key=spec.key, definition=spec.definition)
+            except ProgramFailed as failed:
+                raise explained_import(failed) from failed.__cause__
+
             spec = spec.shaped(shape_told(spec.id, kind=told.kind, signature=told.signature, parameters=told.parameters, doc=told.doc))
 
         return cls(home, spec)
@@ -111,8 +117,12 @@ class Bound:
         signature = "" if self.spec.shape is None else self.spec.shape.text
         return f"<Bound {self.spec.id!r}{signature} [{self.spec.describe()} | context {self._home.id!r} | calls: {self._calls}]>"
 
-    async def __call__(self, /, **inputs: Any) -> Any:
+    async def __call__(self, /, *by_position: Never, **inputs: Any) -> Any:
         """Call the program with *inputs* and give its result. See `call` for what it raises."""
+        if by_position:
+            many = f"{len(by_position)} by position" if len(by_position) > 1 else "one by position"
+            raise self._unfit(f"expected inputs by name, got {many}")
+
         return await self.call(inputs)
 
     async def call(self, inputs: Mapping[str, Any] | None = None, /, *, timeout: float | None = None, wait: bool = True) -> Any:
@@ -132,7 +142,8 @@ class Bound:
 
         """
         shape = self._shape()
-        given = dict(inputs or {})
+        check_timeout(timeout)
+        given = self._given(inputs)
         shape.check(self.spec.id, given)
         with link(self._home.id, self.spec.id) as above:
             async with self._home.enter_call(self.spec.id):
@@ -152,7 +163,24 @@ class Bound:
 
         The first failure cancels the calls that still run and comes out as itself. *iterable* is read as calls begin.
         """
+        given: Any = iterable
+        if isinstance(given, (Mapping, str)) or not isinstance(given, (Iterable, AsyncIterable)):
+            got = type(cast("object", given)).__name__
+            raise TypeError(
+                f"map: expected an iterable of mappings of inputs, such as [{{'question': 'a'}}, {{'question': 'b'}}], got {got}"
+            )
+
         return await map_in_order(self.call, iterable, MAP_LIMIT if limit is None else limit)
+
+    def _given(self, inputs: Any) -> dict[str, Any]:
+        if inputs is not None and not isinstance(inputs, Mapping):
+            raise self._unfit(f"expected a mapping of names to inputs, got {type(inputs).__name__}")
+
+        return dict(cast("Mapping[str, Any]", inputs or {}))
+
+    def _unfit(self, problem: str) -> InvalidInputs:
+        shape = self.spec.shape
+        return InvalidInputs(self.spec.id, problem=problem, signature="" if shape is None else shape.text)
 
     def _shape(self) -> Shape:
         if self.spec.shape is None:
@@ -184,6 +212,8 @@ class Bound:
         until = math.inf if timeout is None else anyio.current_time() + timeout
         try:
             answer = await pool.call(call if timeout is None else evolve(call, timeout=timeout))
+        except ProgramFailed as failed:
+            raise explained_result(failed) from failed.__cause__
         except WorkerDied:
             if not self.spec.idempotent:
                 raise

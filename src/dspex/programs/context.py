@@ -8,13 +8,13 @@ context's one entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from anyio import from_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
 from dspex._exceptions import CallCancelled, ContextClosed, VariableNotFound
-from dspex.variables import Definition, Var
+from dspex.variables import Constraints, Definition, Quantity, Var
 
 if TYPE_CHECKING:
     from dspex.variables import Variable
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 D = TypeVar("D")
+K = TypeVar("K")
+V = TypeVar("V")
+N = TypeVar("N", bound=Quantity)
+
+# In the classes below `list` is a method.
+ListOf: TypeAlias = list[T]
 
 _ABSENT: Final[Any] = object()
 
@@ -110,16 +116,28 @@ class ProgramContext:
         """Set *v* to ``function(value)``, atomically, and give the new value. *function* is plain and short; it may be called again."""
         return await self._ask("update", v, function, metadata)
 
-    async def add(self, v: Var[Any] | str, n: Any) -> Any:
+    @overload
+    async def add(self, v: Var[N], n: N) -> N: ...
+    @overload
+    async def add(self, v: str, n: Any) -> Any: ...
+    async def add(self, v: Any, n: Any) -> Any:
         """Add *n* to *v*, atomically, and give the new value."""
         return await self._ask("add", v, n)
 
-    async def append(self, v: Var[Any] | str, item: Any) -> int:
+    @overload
+    async def append(self, v: Var[ListOf[T]], item: T) -> int: ...
+    @overload
+    async def append(self, v: str, item: Any) -> int: ...
+    async def append(self, v: Any, item: Any) -> int:
         """Append *item* to the list *v*, atomically, and give the new version."""
         version: int = await self._ask("append", v, item)
         return version
 
-    async def merge(self, v: Var[Any] | str, mapping: Mapping[Any, Any]) -> int:
+    @overload
+    async def merge(self, v: Var[dict[K, V]], mapping: Mapping[K, V]) -> int: ...
+    @overload
+    async def merge(self, v: str, mapping: Mapping[Any, Any]) -> int: ...
+    async def merge(self, v: Any, mapping: Mapping[Any, Any]) -> int:
         """Merge *mapping* into the dict *v*, atomically, and give the new version."""
         version: int = await self._ask("merge", v, mapping)
         return version
@@ -136,7 +154,13 @@ class ProgramContext:
         versions: dict[str, int] = await self._ask("set_many", dict(values), metadata, atomic)
         return versions
 
-    async def define(self, v: Var[Any] | str, type: Any = "any", initial: Any = None, **constraints: Any) -> str:  # noqa: A002  # the seed's word
+    async def define(
+        self,
+        v: Var[Any] | str,
+        type: Any = "any",  # noqa: A002  # the seed's word
+        initial: Any = _ABSENT,
+        **constraints: Unpack[Constraints],
+    ) -> str:
         """Define a variable, from a `Var` or from a name, a type and constraints, and give its id. Raises `VariableExists`."""
         return str(await self._ask("define", *_defined(v, type, initial, constraints)))
 
@@ -213,16 +237,28 @@ class SyncProgramContext:
         """Set *v* to ``function(value)``, atomically, and give the new value. *function* is plain and short; it may be called again."""
         return self._wait(self._context._ask, "update", v, function, metadata)
 
-    def add(self, v: Var[Any] | str, n: Any) -> Any:
+    @overload
+    def add(self, v: Var[N], n: N) -> N: ...
+    @overload
+    def add(self, v: str, n: Any) -> Any: ...
+    def add(self, v: Any, n: Any) -> Any:
         """Add *n* to *v*, atomically, and give the new value."""
         return self._wait(self._context.add, v, n)
 
-    def append(self, v: Var[Any] | str, item: Any) -> int:
+    @overload
+    def append(self, v: Var[ListOf[T]], item: T) -> int: ...
+    @overload
+    def append(self, v: str, item: Any) -> int: ...
+    def append(self, v: Any, item: Any) -> int:
         """Append *item* to the list *v*, atomically, and give the new version."""
         version: int = self._wait(self._context.append, v, item)
         return version
 
-    def merge(self, v: Var[Any] | str, mapping: Mapping[Any, Any]) -> int:
+    @overload
+    def merge(self, v: Var[dict[K, V]], mapping: Mapping[K, V]) -> int: ...
+    @overload
+    def merge(self, v: str, mapping: Mapping[Any, Any]) -> int: ...
+    def merge(self, v: Any, mapping: Mapping[Any, Any]) -> int:
         """Merge *mapping* into the dict *v*, atomically, and give the new version."""
         version: int = self._wait(self._context.merge, v, mapping)
         return version
@@ -237,7 +273,13 @@ class SyncProgramContext:
         versions: dict[str, int] = self._wait(self._context._ask, "set_many", dict(values), metadata, atomic)
         return versions
 
-    def define(self, v: Var[Any] | str, type: Any = "any", initial: Any = None, **constraints: Any) -> str:  # noqa: A002  # the seed's word
+    def define(
+        self,
+        v: Var[Any] | str,
+        type: Any = "any",  # noqa: A002  # the seed's word
+        initial: Any = _ABSENT,
+        **constraints: Unpack[Constraints],
+    ) -> str:
         """Define a variable, from a `Var` or from a name, a type and constraints, and give its id. Raises `VariableExists`."""
         return str(self._wait(self._context._ask, "define", *_defined(v, type, initial, constraints)))
 
@@ -268,8 +310,12 @@ def _several(vs: Iterable[Var[Any] | str]) -> list[Var[Any] | str]:
     return [*vs]
 
 
-def _defined(v: Var[Any] | str, type: Any, initial: Any, constraints: Mapping[str, Any]) -> tuple[Definition, Any]:  # noqa: A002
+def _defined(v: Var[Any] | str, type: Any, initial: Any, constraints: Constraints) -> tuple[Definition, Any]:  # noqa: A002
     if isinstance(v, Var):
         return v.definition, v.initial
 
-    return Definition.make(v, type, constraints=constraints), initial
+    definition = Definition.make(v, type, constraints=constraints)
+    if initial is _ABSENT:
+        definition.begins_empty()
+
+    return definition, None if initial is _ABSENT else initial

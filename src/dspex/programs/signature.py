@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, TypeGuard, cast
 
 from attrs import frozen
 
@@ -93,7 +94,7 @@ def shape_of(program_id: str, program: Callable[..., Any]) -> Shape:
         inputs=tuple(Input(p.name, p.default is p.empty) for p in parameters if p.kind in _BY_NAME),
         open=any(p.kind is p.VAR_KEYWORD for p in parameters),
         takes_context=CONTEXT in signature.parameters,
-        text=str(signature.replace(parameters=parameters)),
+        text=unquoted(str(signature.replace(parameters=parameters))),
         doc=inspect.getdoc(program),
     )
 
@@ -111,9 +112,30 @@ def shape_told(program_id: str, *, kind: str, signature: str, parameters: Iterab
         inputs=tuple(Input(p["name"], bool(p["required"])) for p in told if p["kind"] in ("any", "keyword") and p["name"] != CONTEXT),
         open=any(p["kind"] == "keywords" for p in told),
         takes_context=any(p["name"] == CONTEXT for p in told),
-        text=signature,
+        text=unquoted(signature),
         doc=doc,
     )
+
+
+def unquoted(text: str) -> str:
+    """A signature's *text* with its annotations as they were written: ``from __future__ import annotations`` makes them strings."""
+    try:
+        function = cast("ast.FunctionDef", ast.parse(f"def f{text}: ...").body[0])
+    except SyntaxError:  # a default whose repr() is no expression
+        return text
+
+    taken = function.args
+    arguments = [*taken.posonlyargs, *taken.args, *taken.kwonlyargs, *filter(None, (taken.vararg, taken.kwarg))]
+    written = [*(argument.annotation for argument in arguments), function.returns]
+    line = f"def f{text}: ...".encode()
+    for quoted in sorted(filter(_is_text, written), key=lambda node: node.col_offset, reverse=True):
+        line = line[: quoted.col_offset] + str(quoted.value).encode() + line[quoted.end_col_offset :]
+
+    return line.decode()[len("def f") : -len(": ...")]
+
+
+def _is_text(node: ast.expr | None) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and node.lineno == 1
 
 
 def _by_position_only(program_id: str, name: str) -> InvalidProgram:

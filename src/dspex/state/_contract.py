@@ -114,7 +114,7 @@ def _missing(cls: type[Any], spec: Any) -> list[str]:
     absent = [
         name for name in REQUIRED if not callable(getattr(cls, name, None)) or getattr(getattr(cls, name), "__isabstractmethod__", False)
     ]
-    problems = [f"the method {name}() is missing" for name in absent]
+    problems = [f"methods missing: {', '.join(absent)}"] if absent else []
     if isinstance(spec, type) and not absent:
         problems += _not_constructible(cls)
 

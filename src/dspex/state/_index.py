@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -47,14 +48,14 @@ class Index:
     def __len__(self) -> int:
         return self._size
 
-    def find(self, key: Key) -> Cell:
-        """The cell of a name, an id or a `Var`; `VariableNotFound`, or `DefinitionMismatch` for a `Var` unlike it."""
+    def find(self, key: Key, operation: str = "") -> Cell:
+        """The cell of a name, an id or a `Var`, for an *operation*; `VariableNotFound`, or `DefinitionMismatch` for a `Var` unlike it."""
         try:
             cell = self.cells.get(key)
         except TypeError:
             cell = None
 
-        return self._look(key) if cell is None else cell
+        return self._look(key, operation) if cell is None else cell
 
     def holds(self, key: object) -> bool:
         """Whether there is such a variable, whatever its definition."""
@@ -79,7 +80,7 @@ class Index:
         """All ids, in order of definition."""
         return [cell.id for block in self.ordered() for cell in block]
 
-    def _look(self, key: Key) -> Cell:
+    def _look(self, key: Key, operation: str) -> Cell:
         if isinstance(key, Var):
             cell = self._names.get(key.name)
             if cell is not None:
@@ -90,7 +91,8 @@ class Index:
             cell = None
 
         if cell is None:
-            raise VariableNotFound(getattr(key, "name", key if isinstance(key, str) else repr(key)), known=self._some_names())
+            name = str(getattr(key, "name", key if isinstance(key, str) else repr(key)))
+            raise VariableNotFound(name, known=self._some_names(8), close=self._closest(name), operation=operation)
 
         self._remember(key, cell)
         return cell
@@ -100,8 +102,15 @@ class Index:
         number = self._ids.get(key)
         return None if number is None else self._blocks[number][key]
 
-    def _some_names(self) -> list[str]:
-        return [cell.name for cell in islice((cell for block in self._blocks.values() for cell in block.values()), 8)]
+    def _some_names(self, many: int) -> list[str]:
+        return [cell.name for cell in islice((cell for block in self._blocks.values() for cell in block.values()), many)]
+
+    def _closest(self, name: str) -> str:
+        """Which of the first names *name* may have been meant for. Bounded: a lenient `get` finds nothing many times a second."""
+        first, last = name[:1], name[-1:]
+        alike = (other for other in self._some_names(128) if abs(len(other) - len(name)) <= 2 and (other[0] == first or other[-1] == last))
+        near = [*islice(alike, 8)]
+        return next(iter(get_close_matches(name, near, 1, 0.75)), "") if near else ""
 
     def _remember(self, key: Key, cell: Cell) -> None:
         # The dict itself is lent to the context, so it is emptied in place.

@@ -36,11 +36,11 @@ class ServedTable(SyncStateBackend):
         raise NotImplementedError
 
     def get(self, key: Key) -> Any:
-        cell = self.cells.get(key) or self.table.find(key)
+        cell = self.cells.get(key) or self.table.find(key, "get")
         return cell.value if cell.copy is None else cell.copy(cell.value)
 
     def read(self, key: Key) -> tuple[Any, int]:
-        return self.table.get(key), self.table.find(key).version
+        return self.table.read(key)
 
     def get_many(self, keys: Iterable[Key]) -> dict[str, Any]:
         return self.table.get_many(keys)

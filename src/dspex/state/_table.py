@@ -94,8 +94,8 @@ class Table(Index):
         """Answers with the version to come."""
         write = self._written(key, value, metadata)
         cell = write.cell
-        if expected_version is not None and expected_version != cell.version:
-            raise VersionConflict(cell.name, expected=expected_version, actual=cell.version)
+        if expected_version is not None:
+            _check_version(cell, expected_version)
 
         return Plan([write], cell.version + 1)
 
@@ -127,6 +127,7 @@ class Table(Index):
 
     def plan_update(self, key: Key, function: Callable[[Any], Any], metadata: Mapping[str, Any] | None = None) -> Plan[Any]:
         """Set what *function* makes of a copy of the value. Answers with a copy of that."""
+        self.find(key)
         write = self._written(key, function(self.get(key)), metadata)
         return Plan([write], _out(write))
 
@@ -192,8 +193,13 @@ class Table(Index):
 
     def get(self, key: Key) -> Any:
         """The value; a copy where it could be changed."""
-        cell = self.find(key)
+        cell = self.find(key, "get")
         return cell.value if cell.copy is None else cell.copy(cell.value)
+
+    def read(self, key: Key) -> tuple[Any, int]:
+        """The value, as `get` gives it, and its version."""
+        version = self.find(key).version
+        return self.get(key), version
 
     def get_many(self, keys: Iterable[Key]) -> dict[str, Any]:
         """The values of those of *keys* that there are, by what each key is called."""
@@ -219,6 +225,14 @@ def _plain(variable: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
         return plain_metadata(metadata)
     except Misfit as misfit:
         raise InvalidValue(variable, expected=f"{misfit.expected} as metadata", got=misfit.got(), path=misfit.path) from None
+
+
+def _check_version(cell: Cell, expected: Any) -> None:
+    if isinstance(expected, bool) or not isinstance(expected, int):
+        raise InvalidValue(cell.name, expected="an int as expected_version", got=Misfit("", expected).got())
+
+    if expected != cell.version:
+        raise VersionConflict(cell.name, expected=expected, actual=cell.version)
 
 
 def _called(key: Any) -> str:

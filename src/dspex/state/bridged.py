@@ -250,7 +250,7 @@ class AsyncBridgedState(StateBackend):
         return await self._asked(self.table.get, key)
 
     async def read(self, key: Key) -> tuple[Any, int]:
-        return await self._asked(lambda: (self.table.get(key), self.table.find(key).version))
+        return await self._asked(self.table.read, key)
 
     async def get_many(self, keys: Iterable[Key]) -> dict[str, Any]:
         return await self._asked(self.table.get_many, keys)

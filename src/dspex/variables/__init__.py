@@ -24,7 +24,7 @@ from dspex.variables._sameness import same
 from dspex.variables._scalars import Kind
 from dspex.variables._snapshot import Snapshot
 from dspex.variables._types import resolve
-from dspex.variables._var import Var
+from dspex.variables._var import Constraints, Quantity, Var
 
 __all__ = [
     "MASK",
@@ -32,9 +32,11 @@ __all__ = [
     "Cell",
     "Change",
     "ChangeKind",
+    "Constraints",
     "Definition",
     "Kind",
     "Misfit",
+    "Quantity",
     "Snapshot",
     "UnknownType",
     "Var",

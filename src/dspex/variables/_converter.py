@@ -7,7 +7,7 @@ Two things are ours: values, which have a form of their own (`_json`), and error
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -33,7 +33,10 @@ def unstructured(snapshot: Snapshot) -> dict[str, Any]:
 def structured(data: Mapping[str, Any]) -> Snapshot:
     """The snapshot that `unstructured` gave *data* for. Raises `InvalidSnapshot`."""
     try:
+        _complete(data, _OF_A_SNAPSHOT)
         return _CONVERTER.structure(data, Snapshot)
+    except Unreadable as error:
+        problem, path = error.problem, error.path
     except cattrs.BaseValidationError as errors:
         problem, path = _first(errors)
     except DspexError as error:
@@ -76,6 +79,8 @@ def _step(error: BaseException) -> str:
 
 
 _FIELDS: Final = {"format": "version"}
+_OF_A_SNAPSHOT: Final = [str(_FIELDS.get(field.name, field.name)) for field in attrs.fields(Snapshot)]
+_OF_A_VARIABLE: Final = [field.name for field in attrs.fields(Variable) if field.init and not field.name.startswith("_")]
 
 
 # --- the fields ------------------------------------------------------------------------------------------------------------------
@@ -180,8 +185,17 @@ def _unstructure_variable(variable: Variable) -> dict[str, Any]:
     return data
 
 
+def _complete(data: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Whether *data* has all that is written. What has a default in Python has none in a text: a cut one would pass for another."""
+    for name in names:
+        if name not in data:
+            msg = f"{name!r} is missing"
+            raise Unreadable(msg).at(f".{name}")
+
+
 def _structure_variable(data: Any, _: Any) -> Variable:
-    read = _read_variable(_strict(dict)(data, dict), Variable)
+    _complete(_strict(dict)(data, dict), _OF_A_VARIABLE)
+    read = _read_variable(data, Variable)
     known = read.definition
     value = known.restore(_value(read))
     return attrs.evolve(read, value=value, constraints=known.constraints, definition=known)

@@ -112,14 +112,22 @@ class Definition:
     def check(self, value: Any) -> Any:
         """The stored form of *value*: of the exact type, within the constraints, copied in. Raises `InvalidValue`."""
         stored = self._taken(self.kind.accepts, value)
-        self._test(stored)
+        self._test(stored, value)
         return stored
+
+    def begins_empty(self) -> None:
+        """Whether a variable that is given no value can begin with None. Raises `InvalidDefinition` where that doesn't fit."""
+        try:
+            self.check(None)
+        except InvalidValue:
+            problem = f"it has no initial value: expected {self.kind.expected}"
+            raise InvalidDefinition(self.name, problem=problem, hint="Pass it after the type.") from None
 
     def restore(self, raw: Any) -> Any:
         """The stored form of what the codec decoded. Only classes that the declared type reaches come to life. Raises `InvalidValue`."""
         stored = self._taken(self.kind.restore, raw)
         if not self.opaque:
-            self._test(stored)
+            self._test(stored, stored)
 
         return stored
 
@@ -143,7 +151,7 @@ class Definition:
         path = "" if self.sensitive else failed.path
         raise InvalidValue(self.name, expected=failed.expected, got=failed.got(masked=self.sensitive), path=path)
 
-    def _test(self, stored: Any) -> None:
+    def _test(self, stored: Any, given: Any) -> None:
         if not self._tests or (stored is None and self.kind is not self.kind.bare):
             return
 
@@ -157,7 +165,7 @@ class Definition:
             # A naive datetime beside an aware one, a signalling NaN: what can't be compared isn't within the bounds.
             pass
 
-        raise InvalidValue(self.name, expected=f"{self.kind.expected}{self._asked()}", got=Misfit("", stored).got(masked=self.sensitive))
+        raise InvalidValue(self.name, expected=f"{self.kind.expected}{self._asked()}", got=Misfit("", given).got(masked=self.sensitive))
 
     # --- comparing and describing ------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import builtins
 import datetime as dt
 import decimal
 from collections.abc import Iterable, Mapping
-from typing import Any, Generic, NoReturn, TypeAlias, TypeVar, overload
+from typing import Any, Generic, NoReturn, Protocol, TypeAlias, TypedDict, TypeVar, overload
 
 from dspex._exceptions import InvalidDefinition
 from dspex.variables._copying import copy_value
@@ -16,6 +16,29 @@ T = TypeVar("T")
 
 Bound: TypeAlias = "float | decimal.Decimal | dt.date | dt.time | dt.timedelta | None"
 Dimensions: TypeAlias = "int | tuple[int | None, ...] | list[int] | None"
+
+
+class Array(Protocol):
+    """An array, numpy's or one like it."""
+
+    @property
+    def dtype(self) -> Any: ...
+
+
+Quantity: TypeAlias = complex | decimal.Decimal | dt.timedelta | Array
+"""What can be added up; a float and an int are of the first kind."""
+
+
+class Constraints(TypedDict, total=False):
+    """What may be asked of a value beyond its type, by keyword. See `Var`."""
+
+    min: Bound
+    max: Bound
+    min_length: int | None
+    max_length: int | None
+    pattern: str | None
+    choices: Iterable[Any] | None
+    dimensions: Dimensions
 
 
 class Var(Generic[T]):

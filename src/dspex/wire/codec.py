@@ -26,7 +26,20 @@ if TYPE_CHECKING:
     Read = Callable[[Any], Any]
     Rows = tuple[Callable[[list[Any]], Optional[bytes]], Callable[[bytes], Optional[list[Any]]]]
 
-__all__ = ["DEPTH", "LimitExceeded", "Malformed", "Tagged", "Unencodable", "check_sendable", "decode", "decode_row", "encode", "encode_row", "name", "upgrade"]
+__all__ = [
+    "DEPTH",
+    "LimitExceeded",
+    "Malformed",
+    "Tagged",
+    "Unencodable",
+    "check_sendable",
+    "decode",
+    "decode_row",
+    "encode",
+    "encode_row",
+    "name",
+    "upgrade",
+]
 
 DEPTH = 64
 _READERS_KEPT = 8

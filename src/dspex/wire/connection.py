@@ -97,10 +97,9 @@ class Connection:
             Unencodable: a value in it has no encoded form, or the peer would refuse it. Nothing was queued, the state is the same.
 
         """
-        name = type(message).__name__
-        after = self._judge(stream, self._role, name)
+        after = self._judge(stream, self._role, type(message).__name__)
         if after is None:
-            raise self._illegal_here(stream, name)
+            raise self._illegal_here(stream, type(message).__name__)
 
         if after is not LATE:
             payload = self._encode(message)
@@ -181,7 +180,7 @@ class Connection:
 
     @property
     def undigested(self) -> int:
-        """Bytes that were received and have not come out as an event."""
+        """Bytes that have not come out as an event."""
         return len(self._inbound)
 
     def next_event(self) -> Optional[tuple[int, Message]]:
@@ -247,13 +246,10 @@ class Connection:
 
     def _decode_row(self, payload: bytes) -> Message:
         row = codec.decode_row(payload)
-        if row is None:
-            return self._decode(self._row_in, payload)
-
-        if self._role == "host":
+        if row is not None and self._role == "host":
             operations.check([row])
 
-        return self._row_in([row])
+        return self._decode(self._row_in, payload) if row is None else self._row_in([row])
 
     def _decode(self, known: type[Message], payload: bytes) -> Message:
         limits = self._value_limits if self._role == "host" else None

@@ -52,7 +52,7 @@ class FrameBuffer:
             self._data += data
 
     def alone(self, data: bytes) -> Optional[tuple[int, int, bytes]]:
-        """(type, stream, payload) of *data*, where that is one whole frame without flags and nothing else is here; it needn't be fed then."""
+        """(type, stream, payload) of *data* where it is one whole frame without flags, and nothing else is here. It needn't be fed then."""
         length = len(data) - HEADER_SIZE
         if length < 0 or self._at != len(self._data):
             return None

@@ -31,6 +31,7 @@ def test_the_answer_to_the_hello_says_who_the_worker_is(start, python):
 def test_a_worker_needs_nothing_of_ours_installed(start, python):
     worker = start(python, warm=False)
     assert worker.open().call("child_programs:echo", {"value": [1, "two", b"3"]}) == [1, "two", b"3"]
+    assert worker.hear(Log).text == "imported"
     assert worker.hear(Log).facts["codec"] == "pure"
 
 
@@ -82,12 +83,13 @@ def test_garbage_on_the_control_connection_ends_the_worker(worker):
 def test_the_modules_of_imports_are_loaded_before_the_first_call(start):
     worker = start(imports=["child_enums", "broken_on_import", "no_such_module"])
     told = worker.hear(Log)
-    assert told.text == "warm"
+    assert told.text == "imported"
     assert sorted(told.facts["failed"]) == ["broken_on_import", "no_such_module"]
     assert "RuntimeError: this module is broken" in told.facts["failed"]["broken_on_import"]
 
 
 def test_a_faster_codec_is_taken_where_there_is_one(worker):
+    assert worker.hear(Log).text == "imported"
     assert worker.hear(Log).facts["codec"] == "msgspec"
 
 

@@ -328,7 +328,9 @@ async def test_what_a_worker_logs_is_logged_here_as_text(caplog):
     from dspex.wire import Log
 
     journal.relay(Log(40, "app.part", "100% {sure} %s"))
-    assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [("app.part", "ERROR", "100% {sure} %s")]
+    assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("dspex.worker.app.part", "ERROR", "100% {sure} %s")
+    ]
 
 
 # --- other interpreters ------------------------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ from dspex.worker.host.process import ended_in_words
         ({"kill_after": float("nan")}, ValueError, "kill_after: expected seconds, 0 or more, got nan."),
         ({"max_calls": 0}, ValueError, "max_calls: expected at least 1, got 0."),
         ({"imports": "numpy"}, TypeError, "Expected a sequence of texts, got one: 'numpy'. Put it in a list."),
+        ({"python": 3}, TypeError, "python: expected the path of an interpreter, or its name on PATH, got 3."),
+        ({"cwd": 3}, TypeError, "cwd: expected the path of a directory, got 3."),
         ({"env": {"A": 1}}, TypeError, "env: expected names and values of type str, got 'A': 1."),
     ],
 )

@@ -20,7 +20,7 @@ def adopt() -> None:
 def main() -> None:
     """Serve the host on the file descriptors named in the arguments, until it closes or is gone."""
     if sys.version_info < (3, 9):  # noqa: UP036 - whoever sets python= may choose any
-        sys.exit("{} is Python {}.{}, and workers need 3.9 or newer.".format(sys.executable, *sys.version_info))  # noqa: UP032
+        sys.exit("{} is Python {}.{}, and workers need 3.9 or newer.".format(sys.executable, *sys.version_info))
 
     control, *rest = map(int, sys.argv[1:])
     del sys.argv[1:]

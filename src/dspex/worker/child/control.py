@@ -70,12 +70,20 @@ def leave(code: int) -> NoReturn:
     """
     import atexit
 
-    atexit._run_exitfuncs()
+    _try(atexit._run_exitfuncs)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            stream.flush()
+            _try(stream.flush)
 
     os._exit(code)
+
+
+def _try(last: Callable[[], object]) -> None:
+    # The border to the user's code: it registered what runs at exit, and may have closed or replaced the streams.
+    try:
+        last()
+    except Exception as error:
+        say(f"At the worker's end: {type(error).__name__}: {error}\n")
 
 
 def _heed_signals(link: ControlLink) -> None:
@@ -173,6 +181,9 @@ class Control:
 
     def serve(self) -> int:
         """Serve control messages until the host closes the connection politely. The exit code."""
+        from .logs import relay_logs
+
+        relay_logs(self._log)
         self.warming.start()
         while self._open:
             event = self.link.read()
@@ -185,6 +196,10 @@ class Control:
 
     def _tell(self, level: int, text: str, facts: Dict[str, Any]) -> None:
         self.link.send(0, Log(level, "dspex.worker", text, facts))
+
+    def _log(self, level: int, logger: str, text: str, facts: Dict[str, Any]) -> None:
+        # Under our own name only the worker itself speaks: the host acts on what that says.
+        self.link.send(0, Log(level, logger if logger != "dspex.worker" else "root", text, facts))
 
     def _open_channel(self, message: Any) -> None:
         self.channels = {index: channel for index, channel in self.channels.items() if not channel.closed}

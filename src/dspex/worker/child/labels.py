@@ -13,7 +13,6 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Optional
 
-
 MAIN = "__main__:"
 
 

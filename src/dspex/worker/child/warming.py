@@ -14,7 +14,7 @@ from .outcome import Outcome
 
 Tell = Callable[[int, str, Dict[str, Any]], None]
 
-DEBUG, WARNING = 10, 30
+DEBUG = 10
 
 
 class Warming:
@@ -49,6 +49,8 @@ class Warming:
 
             failed = import_all(self._config.get("imports") or ())
         finally:
+            # Said before any program begins: a worker that ends without having said it has ended by what it imported.
+            self._report("imported", {"failed": failed})
             self._done.set()
 
         # A program is served in the plain codec's time rather than kept waiting for the quicker one.
@@ -57,13 +59,11 @@ class Warming:
             with Outcome():
                 codec.upgrade()
 
-        self._report(time.monotonic() - began, failed)
+        self._report("warm", {"seconds": time.monotonic() - began, "codec": codec.name()})
 
-    def _report(self, seconds: float, failed: Dict[str, str]) -> None:
+    def _report(self, text: str, facts: Dict[str, Any]) -> None:
         try:
-            self._tell(DEBUG, "warm", {"seconds": seconds, "codec": codec.name(), "failed": failed})
-            for name, trace in failed.items():
-                self._tell(WARNING, f"A worker could not import {name!r}, which its pool's imports= has, and goes on without.\n{trace}", {})
+            self._tell(DEBUG, text, facts)
         except Gone:
             """The main thread sees it too, and ends us."""
 
@@ -90,9 +90,8 @@ def _import(name: str) -> Optional[str]:
     """The traceback if it failed. A module may raise anything, and the worker can do without it."""
     from .failures import traceback_of  # what it imports takes 8 ms, mostly for nothing
 
-    try:
+    outcome = Outcome()
+    with outcome:
         importlib.import_module(name)
-    except (Exception, SystemExit) as error:
-        return traceback_of(error)
 
-    return None
+    return None if outcome.error is None else traceback_of(outcome.error)

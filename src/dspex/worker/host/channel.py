@@ -77,7 +77,11 @@ class Channel:
             raise Ended from None
 
         with contextlib.suppress(BlockingIOError):
-            self.connection.receive(self._read())
+            self.receive_nowait()
+
+    def receive_nowait(self) -> None:
+        """The same for what has come already. Raises BlockingIOError when nothing has."""
+        self.connection.receive(self._read())
 
     async def listen(self, serve: Serve) -> Any:
         """

@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from time import perf_counter
 from typing import Any, Final
 
@@ -31,8 +32,8 @@ class Patience:
     """
     Whether to sleep between two steps, or to keep the loop turning for a moment.
 
-    To be woken takes longer than all else about an operation where the worker has another processor, and to stay awake keeps the worker from
-    running where it has the same one. Only the scheduler knows which it is, so both ways are tried now and then, and measured.
+    To be woken takes longer than all else about an operation where the worker has another processor, and to stay awake keeps the worker
+    from running where it has the same one. Only the scheduler knows which it is, so both ways are tried now and then, and measured.
     """
 
     __slots__ = ("_gaps", "_served", "_steps", "_watchful")
@@ -94,7 +95,7 @@ class Ear:
 
         self._loop = asyncio.get_running_loop()
         self._waiting = self._loop.create_future()
-        self._loop.add_reader(self._sock.fileno(), self._readable, step)
+        _as_in_a_task().run(self._loop.add_reader, self._sock.fileno(), self._readable, step)
         try:
             return await self._waiting
         finally:
@@ -155,6 +156,16 @@ class Ear:
 
         self._stop()
         anyio.notify_closing(self._sock)
+
+
+def _as_in_a_task() -> Context:
+    """This task's context for callbacks, where anyio, unless it runs the loop itself, can't see by the task which library it is on."""
+    context = copy_context()
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+
+    return context
 
 
 def _settle(waiting: Any, found: Any = None, error: Exception | None = None) -> None:

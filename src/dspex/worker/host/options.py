@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, TypedDict
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, field, fields, frozen
 
 
 def _count(minimum: int) -> Callable[[Any, Attribute[Any], Any], None]:
@@ -30,7 +31,18 @@ def _seconds(_: Any, attribute: Attribute[Any], value: float) -> None:
         raise ValueError(f"{attribute.name}: expected seconds, 0 or more, got {value!r}.")
 
 
-def _path(value: str | os.PathLike[str] | None) -> str | None:
+def _interpreter(value: str | os.PathLike[str] | None) -> str | None:
+    return _path(value, "python: expected the path of an interpreter, or its name on PATH")
+
+
+def _directory(value: str | os.PathLike[str] | None) -> str | None:
+    return _path(value, "cwd: expected the path of a directory")
+
+
+def _path(value: str | os.PathLike[str] | None, expected: str) -> str | None:
+    if value is not None and not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{expected}, got {value!r}.")
+
     return None if value is None else os.fspath(value)
 
 
@@ -81,11 +93,37 @@ class Pool:
     workers: int = field(default=1, validator=_count(1))
     concurrency: int = field(default=16, validator=_count(1))
     queue: int = field(default=1024, validator=_count(0))
-    python: str | None = field(default=None, converter=_path)
+    python: str | None = field(default=None, converter=_interpreter)
     env: dict[str, str] = field(default=None, converter=_variables, repr=_names_alone)
-    cwd: str | None = field(default=None, converter=_path)
+    cwd: str | None = field(default=None, converter=_directory)
     path: tuple[str, ...] = field(default=(), converter=_texts)
     imports: tuple[str, ...] = field(default=(), converter=_texts)
     kill_after: float = field(default=1.0, validator=_seconds)
     max_calls: int | None = field(default=None, validator=_optional_count)
     max_rss: int | None = field(default=None, validator=_optional_count)
+
+
+class PoolOptions(TypedDict, total=False):
+    """The arguments of `Pool`, for those who pass them on."""
+
+    workers: int
+    concurrency: int
+    queue: int
+    python: str | os.PathLike[str] | None
+    env: Mapping[str, str] | None
+    cwd: str | os.PathLike[str] | None
+    path: Iterable[str | os.PathLike[str]]
+    imports: Iterable[str | os.PathLike[str]]
+    kill_after: float
+    max_calls: int | None
+    max_rss: int | None
+
+
+def refuse_unknown(options: Iterable[str], *, of: str, others: Iterable[str]) -> None:
+    """Raises a TypeError for the first of *options* that `Pool` has not; it names those it has, and the *others* that *of* takes itself."""
+    known = sorted([*others, *(attribute.name for attribute in fields(Pool))])
+    for option in options:
+        if option not in known:
+            close = get_close_matches(option, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"{of}: unknown option {option!r}.{hint} It takes {', '.join(known)}.")

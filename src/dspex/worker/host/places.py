@@ -1,8 +1,9 @@
 """
 The places of a pool: who has one, who waits for one, and who is told that there will be none.
 
-Each worker has as many as the pool's `concurrency`. They go to whoever has waited longest, in the worker with the fewest calls. A call
-on behalf of a running one is never made to wait for a place, which might be held by the very call it is made for: it gets one more.
+Each worker has as many as the pool's `concurrency`. They go to whoever has waited longest, in the worker with the fewest calls;
+rather not in one that a cancelled program won't leave, which may be the end of that worker. A call on behalf of a running one is never made
+to wait for a place, which might be held by the very call it is made for: it gets one more.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ class Places:
         return len(self._waiting)
 
     @property
-    def open(self) -> bool:
-        """Whether there is a worker that takes calls."""
-        return any(worker.standing is Standing.READY for worker in self.workers)
+    def ready(self) -> bool:
+        """Whether there is a worker that takes calls and begins with them at once."""
+        return any(worker.standing is Standing.READY and worker.ready_at is not None for worker in self.workers)
 
     def take_nowait(self, call: WorkerCall) -> Worker | None:
         """
@@ -101,7 +102,7 @@ class Places:
         while True:
             self._refuse()
             worker = await self._wait(_Turn(bool(call.chain)), first=first or bool(call.chain))
-            if worker.standing is Standing.READY:
+            if worker.standing in {Standing.READY, Standing.RETIRING}:  # it may be retiring after this very call
                 return worker
 
             # It ended in the moment between being given and being taken.
@@ -145,6 +146,12 @@ class Places:
         if self._options.max_calls is not None and worker.taken >= self._options.max_calls:
             worker.retire()
 
+    def keep(self, worker: Worker) -> None:
+        """A place goes on being held by a program whose caller leaves. `leave` must follow for both."""
+        self.running += 1
+        worker.running += 1
+        worker.lingering += 1
+
     def leave(self, worker: Worker) -> None:
         """Gives a place back, to whoever has waited longest."""
         self.running -= 1
@@ -178,6 +185,6 @@ class Places:
         best: Worker | None = None
         for worker in self.workers:
             if worker.standing is Standing.READY and (extra or worker.running < self._options.concurrency):
-                best = worker if best is None or worker.running < best.running else best
+                best = worker if best is None or worker.load < best.load else best
 
         return best

@@ -8,7 +8,10 @@ the pool goes on trying, ever more slowly, and a call made between two tries is 
 from __future__ import annotations
 
 import enum
+import logging
+import signal
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -21,18 +24,24 @@ from .places import Places
 from .port import ProgramShape, WorkerCall
 from .restarts import Ending, Restarts
 from .statistics import PoolStatistics, WorkerStatistics
-from .visit import visit
+from .visit import see_out, visit
 from .worker import NotTaken, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from anyio.abc import TaskGroup
+
+    from .conversation import LoopTalk, ThreadTalk
+
 __all__ = ["Pool", "WorkerPool"]
+
+_logger = logging.getLogger("dspex.worker")
 
 # Seconds after which workers start, unless a call wants one sooner: starting a process takes a third of a millisecond of the loop's
 # thread, which whoever has just opened the pool would rather have.
 _WARM_UP_DELAY: Final = 0.002
-# So many starts in a row, of workers that have started before, may be ended by somebody's signal until callers are told of it.
+# So many starts in a row, of workers that are known to be able to, may be ended by somebody's signal until callers are told of it.
 _CUT_DOWN: Final = 5
 
 
@@ -80,8 +89,13 @@ class WorkerPool:
         self._wanted = anyio.Event()
         self._news = anyio.Event()
         self._failure: StartFailed | None = None
+        self._tasks: TaskGroup | None = None
         self._started = 0
         self._deaths = 0
+        self._last_death = ""
+        self._last_words = ""
+        self._failed_starts = 0
+        self._missing: set[str] = set()
 
     def __repr__(self) -> str:
         places = self._places
@@ -92,15 +106,15 @@ class WorkerPool:
 
     @property
     def ready(self) -> bool:
-        """Whether at least one worker takes calls."""
-        return self._places.open
+        """Whether at least one worker has started and has imported the modules of ``imports=``."""
+        return self._places.ready
 
     async def wait_ready(self) -> None:
         """
         Returns once `ready`.
 
         Raises:
-            StartFailed: no worker could be started. The pool goes on trying.
+            StartFailed: no worker could be started, or none survived its imports. The pool goes on trying.
             BridgeClosed: the bridge is not running, or closed meanwhile.
 
         """
@@ -119,6 +133,8 @@ class WorkerPool:
             calls=places.taken,
             started=self._started + sum(worker.ready_at is not None for worker in places.workers),
             deaths=self._deaths,
+            last_death=self._last_death,
+            last_words=self._last_words,
         )
 
     # --- calls ---------------------------------------------------------------------------------------------------------------
@@ -150,7 +166,8 @@ class WorkerPool:
         """
         Runs a program in the least loaded worker and returns its result, decoded as data.
 
-        Cancelled, it asks the program to end and waits for that, at most `kill_after` seconds; then the worker is killed and replaced.
+        Cancelled, or out of time, it asks the program to end and returns at once. The program's place is free once it has ended, for which
+        it has `kill_after` seconds; then the worker is killed and replaced.
 
         Raises:
             Overloaded: the queue is full, or there is no free place and the call is not to wait.
@@ -181,7 +198,7 @@ class WorkerPool:
             worker = await self._admit(call, again=again)
             progress.begun = True
             try:
-                return await visit(worker, call, kill_after=self.options.kill_after)
+                return await visit(worker, call, hand_over=partial(self._see_out, worker, call.program_id))
             except NotTaken:
                 again = True
                 progress.begun = False
@@ -192,6 +209,20 @@ class WorkerPool:
                 raise
             finally:
                 self._leave(worker)
+
+    def _see_out(self, worker: Worker, program_id: str, talk: LoopTalk | ThreadTalk) -> None:
+        """The caller is leaving, the program isn't: its end is waited for here."""
+        # As long as a worker's process runs, so does the group that runs the workers.
+        assert self._tasks is not None
+        self._places.keep(worker)
+        self._tasks.start_soon(self._wait_for_end, worker, program_id, talk)
+
+    async def _wait_for_end(self, worker: Worker, program_id: str, talk: LoopTalk | ThreadTalk) -> None:
+        try:
+            await see_out(worker, talk, program_id=program_id, kill_after=self.options.kill_after)
+        finally:
+            worker.lingering -= 1
+            self._leave(worker)
 
     def _leave(self, worker: Worker) -> None:
         self._places.leave(worker)
@@ -233,9 +264,9 @@ class WorkerPool:
             with anyio.move_on_after(_WARM_UP_DELAY):
                 await self._wanted.wait()
 
-            async with anyio.create_task_group() as tasks:
+            async with anyio.create_task_group() as self._tasks:
                 for seat in self._seats:
-                    tasks.start_soon(self._keep, seat)
+                    self._tasks.start_soon(self._keep, seat)
         finally:
             self._phase = Phase.CLOSED
             self._places.send_away(self._closed(applied=False))
@@ -250,11 +281,12 @@ class WorkerPool:
         """Starts a worker, sees it through to its end, and says how many seconds later the next one is due."""
         worker: Worker | None = None
         try:
-            worker = Worker(self._launch, changed=self._tell)
+            worker = Worker(self._launch, changed=self._tell, could_not_import=self._could_not_import)
             seat.failing = False
             self._places.workers.append(worker)
             ending = await worker.run()
             seat.cut_down = 0
+            self._failed_starts = 0
         except StartFailed as error:
             ending = Ending.NEVER_STARTED
             if not self._was_cut_down(seat, worker):
@@ -263,20 +295,44 @@ class WorkerPool:
             if worker is not None and worker in self._places.workers:
                 self._places.workers.remove(worker)
 
-        self._started += ending is not Ending.NEVER_STARTED
-        self._deaths += ending in {Ending.DIED, Ending.NEVER_STARTED}
+        self._count(worker, ending)
         lived = 0.0 if worker is None or worker.ready_at is None else anyio.current_time() - worker.ready_at
         return seat.restarts.delay_after(ending, lived=lived)
 
+    def _count(self, worker: Worker | None, ending: Ending) -> None:
+        self._started += worker is not None and worker.ready_at is not None
+        if ending in {Ending.DIED, Ending.NEVER_STARTED} and self._phase in {Phase.OPEN, Phase.DRAINING}:
+            self._deaths += 1
+            process = None if worker is None else worker.process
+            self._last_death = "no process could be started" if process is None else f"worker {process.pid} {process.ended}"
+            self._last_words = "" if process is None else process.last_words
+
+    def _could_not_import(self, module: str, trace: str) -> None:
+        """A worker goes on without a module of ``imports=``. Of each this is said once, not by each worker that follows."""
+        if module not in self._missing:
+            self._missing.add(module)
+            why = trace.rstrip().rpartition("\n")[2]
+            _logger.warning("A worker of pool %r could not import %r of imports= and goes on without it: %s", self.name, module, why)
+
     def _was_cut_down(self, seat: _Seat, worker: Worker | None) -> bool:
         """Whether somebody killed *worker* as it started. That says nothing against the next one: who waits for a place goes on waiting."""
-        killed = worker is not None and not worker.problem and (worker.process.exit_code or 0) < 0
+        if worker is None or worker.problem:
+            return False
+
+        # Of other signals after the greeting the modules of imports= are the likely cause.
+        code = worker.process.exit_code or 0
+        killed = code == -signal.SIGKILL if worker.greeted else code < 0 and self._started > 0
         seat.cut_down += killed
-        return killed and self._started > 0 and seat.cut_down < _CUT_DOWN
+        return killed and seat.cut_down < _CUT_DOWN
 
     def _could_not_start(self, seat: _Seat, error: StartFailed) -> None:
         seat.failing = True
         self._failure = error
+        self._failed_starts += 1
+        # Tries follow one another ever more slowly, and are told of more rarely still.
+        if self._phase in {Phase.OPEN, Phase.DRAINING} and self._failed_starts.bit_count() == 1:
+            _logger.warning("%s (try %d; the pool goes on trying)", error, self._failed_starts)
+
         if all(seat.failing for seat in self._seats):
             self._places.send_away(error)
 

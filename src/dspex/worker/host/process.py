@@ -59,13 +59,14 @@ class WorkerProcess:
         pid: its process id, which is its process group's as well.
         control: the host's end of the inherited socketpair, non-blocking.
         exit_code: None while it runs; negative for the signal that ended it.
+        killed_for: why it was killed by this process, in words; empty if it wasn't, or not for anything to be told.
 
     Raises:
         StartFailed: the interpreter, the working directory or the environment doesn't exist, or can't be used. Nothing is left open.
 
     """
 
-    __slots__ = ("_lifeline", "_output", "_pidfd", "_popen", "_said", "control", "exit_code", "pid")
+    __slots__ = ("_lifeline", "_output", "_pidfd", "_popen", "_said", "control", "exit_code", "killed_for", "pid")
     control: socket.socket
 
     def __init__(self, launch: Launch) -> None:
@@ -78,6 +79,7 @@ class WorkerProcess:
         os.set_blocking(self._output, False)
         self.pid: int = self._popen.pid
         self.exit_code: int | None = None
+        self.killed_for: str = ""
         self._said = bytearray()
 
     def _start(self, launch: Launch) -> None:
@@ -177,13 +179,21 @@ class WorkerProcess:
             return 0
 
     @property
+    def ended(self) -> str:
+        """How it ended, in words."""
+        if self.killed_for and self.exit_code == -signal.SIGKILL:
+            return f"was killed by its host: {self.killed_for}"
+
+        return ended_in_words(self.exit_code)
+
+    @property
     def last_words(self) -> str:
         """The last 8 KiB it wrote to stdout and stderr."""
         return self._said.decode("utf-8", "replace")
 
     def obituary(self) -> WorkerDied:
         """A fresh error that tells how it ended, for one call that was in it."""
-        return WorkerDied(pid=self.pid, exit_code=self.exit_code, ended=ended_in_words(self.exit_code), last_words=self.last_words)
+        return WorkerDied(pid=self.pid, exit_code=self.exit_code, ended=self.ended, last_words=self.last_words)
 
     def close(self) -> None:
         """Closes every descriptor. The process must have been reaped."""

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from .worker import Standing
+
 if TYPE_CHECKING:
     from .worker import Worker
 
@@ -17,7 +19,7 @@ class WorkerStatistics:
 
     Attributes:
         pid: its process id.
-        status: ``"starting"``, ``"ready"``, ``"retiring"`` or ``"gone"``.
+        status: ``"starting"`` (until it has imported its pool's ``imports``), ``"ready"``, ``"retiring"``, ``"leaving"`` or ``"gone"``.
         running: calls in it now.
         served: calls it was given since it started.
 
@@ -31,7 +33,8 @@ class WorkerStatistics:
     @classmethod
     def of(cls, worker: Worker) -> WorkerStatistics:
         """What *worker* is doing now."""
-        return cls(pid=worker.process.pid, status=worker.standing.value, running=worker.running, served=worker.taken)
+        status = "starting" if worker.standing is Standing.READY and worker.ready_at is None else worker.standing.value
+        return cls(pid=worker.process.pid, status=status, running=worker.running, served=worker.taken)
 
 
 @frozen(kw_only=True)
@@ -46,6 +49,8 @@ class PoolStatistics:
         calls: calls that were given a place, since the pool was made.
         started: workers that got ready, since then.
         deaths: workers that ended without being asked to, or before they were ready, since then.
+        last_death: how the last of these ended, in words, ``"worker 4711 exited with code 3"``; empty if there was none.
+        last_words: the end of what that one wrote to stdout and stderr.
 
     """
 
@@ -55,3 +60,5 @@ class PoolStatistics:
     calls: int
     started: int
     deaths: int
+    last_death: str = ""
+    last_words: str = ""

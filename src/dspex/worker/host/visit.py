@@ -1,7 +1,8 @@
 """
-A call's visit to one worker: begun, waited for, and, when its caller leaves first, ended all the same.
+A call's visit to one worker: begun, waited for, and, when its caller leaves first, seen out all the same.
 
-The place it holds is free only when its program has really ended. A program that was asked to end and won't is ended with its process.
+A caller that leaves is kept by nobody. The place is free only when the program has really ended: until then somebody else sees it out. A
+program that was asked to end and won't is ended with its process.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from ...wire import Call, Error, Reply, Unencodable, error_from_wire
 from .channel import Ended
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .conversation import LoopTalk, Outcome, ThreadTalk
     from .port import WorkerCall
     from .worker import Worker
@@ -26,9 +29,11 @@ _REASON: Final = "its caller has gone"
 _CLOCK_SLACK: Final = 0.05
 
 
-async def visit(worker: Worker, call: WorkerCall, *, kill_after: float) -> Any:
+async def visit(worker: Worker, call: WorkerCall, *, hand_over: Callable[[LoopTalk | ThreadTalk], None]) -> Any:
     """
     Runs *call* in *worker* and returns its program's result.
+
+    Cancelled, it asks the program to end and leaves at once: *hand_over* gets what is left, for `see_out`.
 
     Raises:
         NotTaken: the worker was gone already and the call has not begun.
@@ -36,11 +41,11 @@ async def visit(worker: Worker, call: WorkerCall, *, kill_after: float) -> Any:
 
     """
     deadline = await _deadline()
-    outcome = await _converse(worker, call, deadline=deadline, kill_after=kill_after)
+    outcome = await _converse(worker, call, deadline=deadline, hand_over=hand_over)
     if isinstance(outcome, Error) and outcome.code == ProgramNotFound.__name__ and call.key in worker.known:
         # It has forgotten what it once had: it is told again.
         worker.known.discard(call.key)
-        outcome = await _converse(worker, call, deadline=deadline, kill_after=kill_after)
+        outcome = await _converse(worker, call, deadline=deadline, hand_over=hand_over)
 
     if isinstance(outcome, Reply):
         worker.known.add(call.key)
@@ -58,17 +63,28 @@ async def _deadline() -> float:
     return deadline
 
 
-async def _converse(worker: Worker, call: WorkerCall, *, deadline: float, kill_after: float) -> Outcome:
+async def _converse(
+    worker: Worker,
+    call: WorkerCall,
+    *,
+    deadline: float,
+    hand_over: Callable[[LoopTalk | ThreadTalk], None],
+) -> Outcome:
     talk = _begin(worker, call, deadline)
+    left = False
     try:
         return await talk.outcome()
     except anyio.get_cancelled_exc_class():
-        await _end(worker, talk, kill_after)
+        left = not talk.over and worker.runs
         raise
     except (Ended, RemoteProtocolError) as error:
         raise await worker.explain(error) from None
     finally:
-        worker.finish(talk)
+        if left:
+            talk.cancel(worker.control, _REASON)
+            hand_over(talk)
+        else:
+            worker.finish(talk)
 
 
 def _begin(worker: Worker, call: WorkerCall, deadline: float) -> ThreadTalk | LoopTalk:
@@ -91,15 +107,18 @@ def _message(worker: Worker, call: WorkerCall, deadline: float) -> Call:
     )
 
 
-async def _end(worker: Worker, talk: ThreadTalk | LoopTalk, kill_after: float) -> None:
+async def see_out(worker: Worker, talk: ThreadTalk | LoopTalk, *, program_id: str, kill_after: float) -> None:
+    """Waits, *kill_after* seconds at most, for the end of a program that was asked to end. Then there is neither it nor its process."""
     try:
-        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + kill_after):
-            talk.cancel(worker.control, _REASON)
+        # Nothing can end before the worker has imported what it is to import; the program has yet to begin then.
+        await worker.settled.wait()
+        with anyio.move_on_after(kill_after):
             await _last(worker, talk)
     finally:
-        # Also when a second native cancel of asyncio's, which no shield stops, comes meanwhile.
         if not talk.over:
-            worker.kill()
+            worker.kill(reason=f"program {program_id!r} ignored its cancellation for {kill_after:g} s")
+
+        worker.finish(talk)
 
 
 async def _last(worker: Worker, talk: ThreadTalk | LoopTalk) -> None:

@@ -41,7 +41,10 @@ CLOSE_GRACE: Final = 1.0
 
 
 class NotTaken(Exception):
-    """The worker was gone before a byte of the call had reached it: another may have it."""
+    """The worker was gone before it had begun with the call: another may have it."""
+
+
+CouldNotImport = Callable[[str, str], None]
 
 
 class Standing(enum.Enum):
@@ -61,24 +64,32 @@ class Worker:
     Attributes:
         standing: only a ready one is given calls; a retiring one leaves after its last.
         running: calls that hold a place in it, now.
+        lingering: those of them whose callers have left, and whose programs go on.
         taken: calls it was given, ever.
         known: the keys of the programs it has confirmed to have built.
         ended: set once the process has ended and was reaped.
+        ready_at: when it had imported what it is to import, on the loop's clock. No program begins before.
+        settled: set then, or once it has ended.
+        greeted: whether it has said hello.
         problem: what it was ended for, or said that it ended for, in words; empty if nobody knows.
 
     """
 
-    def __init__(self, launch: Launch, *, changed: Callable[[], None]) -> None:
+    def __init__(self, launch: Launch, *, changed: Callable[[], None], could_not_import: CouldNotImport) -> None:
         self.process: WorkerProcess = WorkerProcess(launch)
         self.standing: Standing = Standing.STARTING
         self.running: int = 0
+        self.lingering: int = 0
         self.taken: int = 0
         self.known: set[str] = set()
         self.ended: anyio.Event = anyio.Event()
         self.ready_at: float | None = None
+        self.settled: anyio.Event = anyio.Event()
         self._launch = launch
         self._changed = changed
+        self._could_not_import = could_not_import
         self._ending = Ending.DIED
+        self.greeted: bool = False
         self.problem: str = ""
         self._talks: set[ThreadTalk | LoopTalk] = set()
         self._tasks: TaskGroup | None = None
@@ -88,6 +99,16 @@ class Worker:
     def __repr__(self) -> str:
         return f"<Worker {self.process.pid} [{self.standing.value} | calls: {self.running} now, {self.taken} ever]>"
 
+    @property
+    def runs(self) -> bool:
+        """Whether its process has not been seen to end."""
+        return self.standing is not Standing.GONE
+
+    @property
+    def load(self) -> tuple[bool, int]:
+        """What makes another worker the better one, most important first."""
+        return self.lingering > 0, self.running
+
     # --- its life ------------------------------------------------------------------------------------------------------------
 
     async def run(self) -> Ending:
@@ -95,7 +116,7 @@ class Worker:
         Sees the process through to its end and says why it ended. However this is left, the process is gone and nothing is open.
 
         Raises:
-            StartFailed: it ended, or was ended, before it said hello.
+            StartFailed: it ended, or was ended, before it was ready, and nobody had asked for that.
 
         """
         try:
@@ -110,7 +131,7 @@ class Worker:
         finally:
             await self._leave_nothing()
 
-        if self.ready_at is None:
+        if self.ready_at is None and (self._ending is Ending.DIED or self.problem):
             raise StartFailed(self._launch.name, problem=self.problem or self._why_not_started())
 
         return self._ending
@@ -123,7 +144,7 @@ class Worker:
 
     async def _watch_start(self) -> None:
         await anyio.sleep(START_TIMEOUT)
-        if self.ready_at is None:
+        if self.standing is Standing.STARTING:
             self.problem = f"it said nothing for {START_TIMEOUT:g} s. Is {self._launch.interpreter!r} a Python interpreter?"
             self.kill()
 
@@ -138,17 +159,24 @@ class Worker:
         self.process.close()
 
     def _bury(self) -> None:
+        self._hear_the_rest()
         # Whoever reads one of its channels is woken, although a process that it started may hold the other end open.
         self.standing = Standing.GONE
         self.ended.set()
+        self.settled.set()
         self.control.hang_up()
         self._channels.hang_up()
         self._changed()
 
     def _why_not_started(self) -> str:
-        died = self.process.obituary()
-        words = f" Its last words:\n{died.last_words.rstrip()}" if died.last_words.strip() else " It said nothing."
-        return f"it {died.ended} before it was ready.{self._launch.advice}{words}"
+        process = self.process
+        words = f" Its last words:\n{process.last_words.rstrip()}" if process.last_words.strip() else " It said nothing."
+        if self.greeted:
+            imports = self._launch.config.get("imports")
+            during = f"while it imported the modules of its pool's imports= ({', '.join(imports)})" if imports else "before it was ready"
+            return f"it {process.ended} {during}.{words}"
+
+        return f"it {process.ended} before it was ready.{self._launch.advice}{words}"
 
     def _spawn(self, function: Any) -> None:
         if self._tasks is not None and self.standing is not Standing.GONE:
@@ -160,9 +188,7 @@ class Worker:
         try:
             while True:
                 await self.control.receive()
-                while (event := self.control.connection.next_event()) is not None:
-                    self._hear(event[1])
-
+                self._hear_all()
                 self.control.flush()
         except RemoteProtocolError as error:
             self._condemn(error)
@@ -173,6 +199,21 @@ class Worker:
         if self.standing is not Standing.LEAVING:
             self.process.kill()
 
+    def _hear_all(self) -> None:
+        while (event := self.control.connection.next_event()) is not None:
+            self._hear(event[1])
+
+    def _hear_the_rest(self) -> None:
+        """What it had said before it ended, which tells how far it had come."""
+        try:
+            while not self.control.broken:
+                self.control.receive_nowait()
+                self._hear_all()
+        except (Ended, BlockingIOError):
+            pass
+        except RemoteProtocolError as error:
+            self._condemn(error)
+
     def _condemn(self, error: RemoteProtocolError) -> None:
         # What it said before it had read our goodbye is no offence.
         if self.standing not in {Standing.LEAVING, Standing.GONE}:
@@ -181,22 +222,40 @@ class Worker:
 
     def _hear(self, message: object) -> None:
         if isinstance(message, Hello):
-            self.ready_at = anyio.current_time()
-            self.standing = Standing.READY
+            self.greeted = True
+            if self.standing is Standing.STARTING:
+                self.standing = Standing.READY
+
             self._changed()
         elif isinstance(message, Log):
-            relay(message)
+            if not self._has_imported(message):
+                relay(message, pid=self.process.pid)
         elif isinstance(message, Drain):
             self._stop_giving()
         elif isinstance(message, Close):
             self.problem = self.problem or message.reason
+
+    def _has_imported(self, message: Log) -> bool:
+        """Whether this is the worker's report that it has imported what it was to import; if so, it is heard."""
+        if self.ready_at is not None or (message.logger, message.text) != ("dspex.worker", "imported"):
+            return False
+
+        self.ready_at = anyio.current_time()
+        self.settled.set()
+        failed: Any = message.facts.get("failed")
+        for module, trace in failed.items() if hasattr(failed, "items") else ():
+            self._could_not_import(str(module), str(trace))
+
+        self._changed()
+        return True
 
     # --- its end, asked for --------------------------------------------------------------------------------------------------
 
     def retire(self) -> None:
         """Gives it no more calls and lets it end after its last."""
         if self.standing is Standing.READY:
-            self._ending = Ending.RETIRED
+            # One that dies of its imports has not been retired by the one call it may have been for.
+            self._ending = self._ending if self.ready_at is None else Ending.RETIRED
             self._stop_giving()
 
     def _stop_giving(self) -> None:
@@ -237,11 +296,12 @@ class Worker:
         for talk in list(self._talks):
             talk.cancel(self.control, "the bridge is closing")
 
-    def kill(self, ending: Ending = Ending.KILLED) -> None:
-        """Ends it now. Calls in it fail with `WorkerDied`."""
+    def kill(self, ending: Ending = Ending.KILLED, *, reason: str = "") -> None:
+        """Ends it now. Calls in it fail with `WorkerDied`, which tells the *reason*."""
         if self.standing is not Standing.GONE:
             self.standing = Standing.LEAVING
             self._ending = ending
+            self.process.killed_for = self.process.killed_for or reason
             self.process.kill()
 
     # --- its calls -------------------------------------------------------------------------------------------------
@@ -294,15 +354,19 @@ class Worker:
         if isinstance(channel, ThreadChannel):
             self._channels.put_back(channel, reusable=reusable)
 
-    async def explain(self, error: Exception) -> DspexError:
-        """What to tell a caller whose channel ended with *error*: nearly always that the worker has died, and how."""
+    async def explain(self, error: Exception) -> DspexError | NotTaken:
+        """
+        What to tell a caller whose channel ended with *error*: nearly always that the worker has died, and how.
+
+        `NotTaken` if it has died before any program began in it.
+        """
         told = error if isinstance(error, RemoteProtocolError) else None
         if told is None:
             with anyio.move_on_after(_DEATH_GRACE):
                 await self.ended.wait()
 
         if self.ended.is_set():
-            return self.process.obituary()
+            return NotTaken() if self.ready_at is None else self.process.obituary()
 
         # A program that closes or scribbles on its own channel has harmed nobody else, but its process is not to be trusted further.
         self.retire()
