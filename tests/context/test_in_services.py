@@ -293,13 +293,11 @@ def used(repl: Repl) -> int:
     repl.ask("import os, dspex")
     repl.ask("ctx = await dspex.Context.start(variables=[dspex.Var('count', int, 0)])")
     assert "5" in repl.ask("await ctx.variables.add('count', 5)").splitlines()[1]
-    double = ("def double(n, ctx):", "    ctx.add('count', n)", "    return [os.getpid(), ctx.get('count')]")
-    if sys.version_info[:2] == (3, 13):
-        # The asyncio prompt of 3.13.0 takes the line of a decorator for a whole statement.
-        repl.define(*double)
-        repl.ask("double = dspex.isolated(double)")
+    if sys.version_info[:3] == (3, 13, 0):
+        # The asyncio prompt of 3.13.0, without its line editor, takes each line for a whole statement.
+        repl.ask("double = dspex.isolated(lambda n, ctx: [os.getpid(), ctx.add('count', n)])")
     else:
-        repl.define("@dspex.isolated", *double)
+        repl.define("@dspex.isolated", "def double(n, ctx):", "    ctx.add('count', n)", "    return [os.getpid(), ctx.get('count')]")
 
     repl.ask("bound = await ctx.register_program('double', double)")
     answer = re.search(r"\[(\d+), (\d+)\]", repl.ask("await bound(n=2)"))
