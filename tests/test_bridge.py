@@ -16,7 +16,7 @@ import pytest
 import trio
 from worker_desk import STORE, Desk, call, gone
 
-from dspex._exceptions import BridgeClosed, PoolNotFound, StartFailed, WorkerDied
+from dspex._exceptions import BridgeClosed, PoolNotFound, StartFailed, WorkerDied, WrongThread
 from dspex.bridge import Bridge, Pool
 
 
@@ -388,3 +388,18 @@ def test_i10_nothing_outlives_a_host_that_is_killed(backend):
     assert len(pids) == 3
     while not all(map(gone, pids)):
         assert time.perf_counter() - killed < 1.0, "a worker, or what it started, outlived its host by a second"
+
+
+async def test_stop_from_another_loop_is_an_error_and_not_a_hang() -> None:
+    async with Bridge(name="own", workers=1) as bridge:
+        caught: list[BaseException] = []
+
+        def elsewhere() -> None:
+            try:
+                anyio.run(bridge.stop)
+            except WrongThread as error:
+                caught.append(error)
+
+        await anyio.to_thread.run_sync(elsewhere)
+        assert "Bridge 'own' was used from another thread or event loop" in str(caught[0])
+        assert bridge.status == "running"

@@ -227,15 +227,17 @@ class ContextExpired(ContextClosed):
 
 
 class WrongThread(DspexError, RuntimeError):
-    """A context was used from a thread, or an event loop, that isn't its own."""
+    """A context or a bridge was used from a thread, or an event loop, that isn't its own."""
 
-    def __init__(self, context: str) -> None:
+    def __init__(self, context: str, *, what: str = "Context") -> None:
         super().__init__(
-            f"Context {context!r} was used from another thread or event loop than the one it runs in. "
-            "From a thread use anyio.from_thread.run(), and give each event loop a context of its own.",
+            f"{what} {context!r} was used from another thread or event loop than the one it runs in. "
+            f"From a thread use anyio.from_thread.run(), and give each event loop a {what.lower()} of its own.",
             context=context,
+            what=what,
         )
-        self.context = context
+        self.context: str = context
+        self.what: str = what
 
 
 class CallCycle(DspexError, RuntimeError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import itertools
 import os
+from _thread import get_ident
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
@@ -18,7 +19,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 from attrs import frozen
 
-from ._exceptions import BridgeClosed, PoolNotFound
+from ._exceptions import BridgeClosed, PoolNotFound, WrongThread
 from .supervision import HostTask
 from .worker.host import Pool, PoolStatistics, WorkerPool
 from .worker.host.options import refuse_unknown
@@ -91,6 +92,7 @@ class Bridge:
         self._group: TaskGroup | None = None
         self._host: HostTask | None = None
         self._hurried = False
+        self._thread = 0
 
     def __repr__(self) -> str:
         return f"<Bridge {self.name!r} [{self.status} | store: {type(self.store).__name__} | pools: {', '.join(sorted(self._options))}]>"
@@ -186,6 +188,7 @@ class Bridge:
         self._stop = anyio.Event()
         self._closed = anyio.Event()
         self._status = _Status.RUNNING
+        self._thread = get_ident()
         for pool in self._pools.values():
             pool.open()
 
@@ -261,9 +264,18 @@ class Bridge:
         return self
 
     async def stop(self) -> None:
-        """Stops the bridge and returns once nothing of it is left. Idempotent; all who call it wait for the one end."""
+        """
+        Stops the bridge and returns once nothing of it is left. Idempotent; all who call it wait for the one end.
+
+        Raises:
+            WrongThread: called from another thread, or event loop, than the one it runs in.
+
+        """
         if self._status is _Status.NEW:
             return
+
+        if self._status is not _Status.CLOSED and get_ident() != self._thread:
+            raise WrongThread(self.name, what="Bridge")
 
         self._begin_stop()
         if self._host is not None:

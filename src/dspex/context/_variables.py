@@ -8,18 +8,16 @@ while the gate is open; everything else, and these two when it isn't, goes throu
 from __future__ import annotations
 
 from _thread import get_ident
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from inspect import iscoroutine
 from time import time_ns
 from typing import Any, Protocol, TypeAlias, TypeVar, Unpack, overload
 
-from anyio.lowlevel import checkpoint
-
 from .._exceptions import InvalidDefinition, VariableExists, VariableNotFound
 from ..variables import Constraints, Definition, Quantity, Var, Variable
-from ._entry import Entry, Refused
-from ._mailbox import Request
-from ._watch import Hub, Watch
+from ._entry import Refused
+from ._outlook import Outlook
+from ._watch import Watch
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -45,13 +43,10 @@ class Readable(Protocol[T_co]):
 
 
 # What other rooms use of it; nobody who completes at a prompt is looking for these.
-_ENTRY = frozenset(dir(Entry)) - frozenset(dir(object)) | {
-    *("definition_of", "drop_hub", "latest", "latest_nowait", "name_awaited", "name_found", "name_of"),
-    *("open_hub", "pages", "version_awaited", "version_of"),
-}
+_WITHIN = frozenset(dir(Outlook)) - frozenset(dir(object))
 
 
-class Variables(Entry):
+class Variables(Outlook):
     """
     The variables of one context. An identifier is a `Var`, a name or an id; names win.
 
@@ -64,7 +59,7 @@ class Variables(Entry):
 
     def __dir__(self) -> Iterable[str]:
         """The operations, without what the entry has for the other rooms."""
-        return [name for name in object.__dir__(self) if name not in _ENTRY]
+        return [name for name in object.__dir__(self) if name not in _WITHIN]
 
     def __repr__(self) -> str:
         return f"<Variables of {self.context_id!r} [{self.status}]>"
@@ -318,8 +313,7 @@ class Variables(Entry):
 
     async def list(self) -> Page:
         """All variables, in the order of their definition, of one moment."""
-        found: Page = await self.enqueue("run", self._walk)
-        return found
+        return await self.walked()
 
     def watch(self, *variables: Var[Any] | str, include_initial: bool = False) -> Watch:
         """
@@ -330,113 +324,6 @@ class Variables(Entry):
         """
         names = frozenset(self.name_of(_key(variable)) for variable in variables) or None
         return Watch(self, names, include_initial=include_initial)
-
-    # --- what the owner and the watches use --------------------------------------------------------------------------------------
-
-    def name_of(self, key: Any) -> str:
-        """The name behind an identifier; of one that nobody knows, itself."""
-        cell = self.cells.get(key)
-        if cell is not None:
-            return cell.name
-
-        if isinstance(key, str) and key.startswith("var_") and self.synchronous:
-            backend: Any = self.backend
-            if backend.exists(key):
-                return str(backend.info(key).name)
-
-        return key if isinstance(key, str) else str(key.name)
-
-    async def name_awaited(self, key: Any) -> str:
-        """The same on any backend. Only in the owner's turn."""
-        name = self.name_of(key)
-        if self.synchronous or name != key or not name.startswith("var_"):
-            return name
-
-        backend: Any = self.backend
-        try:
-            return str((await backend.info(key)).name)
-        except VariableNotFound:
-            return name
-
-    async def name_found(self, key: Any) -> str:
-        """The same from anywhere."""
-        name = self.name_of(key)
-        if self.synchronous or not name.startswith("var_"):
-            return name
-
-        try:
-            return (await self.info(name)).name
-        except VariableNotFound:
-            return name
-
-    def definition_of(self, key: Any) -> Definition:
-        """
-        The definition behind an identifier, on a backend that needs no await.
-
-        Raises:
-            VariableNotFound: there is none.
-
-        """
-        cell = self.cells.get(key)
-        if cell is not None:
-            return cell.definition
-
-        backend: Any = self.backend
-        found: Definition = backend.info(key).definition
-        return found
-
-    async def latest(self, name: str) -> Variable | None:
-        """The variable called *name* as it is now, for a watcher."""
-        cell = self.cells.get(name)
-        if cell is not None:
-            return cell.variable()
-
-        try:
-            return await self.info(name)
-        except VariableNotFound:
-            return None
-
-    def latest_nowait(self, name: str) -> Variable | None:
-        """The same in one step; of an asynchronous backend only what its cells still hold."""
-        cell = self.cells.get(name)
-        if cell is not None:
-            return cell.variable()
-
-        backend: Any = self.backend
-        try:
-            found: Variable | None = backend.info(name) if self.synchronous else None
-        except Exception:  # noqa: BLE001 - the context is ending, perhaps because of this very backend
-            return None
-
-        return found
-
-    def version_of(self, name: str) -> int:
-        """The version of the variable called *name*, right after it was written, on a backend that needs no await."""
-        cell = self.cells.get(name)
-        if cell is not None:
-            return cell.version
-
-        backend: Any = self.backend
-        return int(backend.info(name).version)
-
-    async def version_awaited(self, name: str) -> int:
-        """The same on any other. Only in the owner's turn."""
-        backend: Any = self.backend
-        return int((await backend.info(name)).version)
-
-    def open_hub(self) -> Hub:
-        """The watches, for one more."""
-        self.admit()
-        if self.hub is None:
-            self.hub = Hub(self)
-            self.arrange()
-
-        return self.hub
-
-    def drop_hub(self) -> None:
-        """The last watch has gone: operations pay nothing for it any more."""
-        self.hub = None
-        self.arrange()
 
     def _refusing(self, variable: Var[Any] | str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """*function*, whose failure isn't the backend's, and whose result is measured."""
@@ -455,26 +342,6 @@ class Variables(Entry):
             return made
 
         return guarded
-
-    async def _walk(self, request: Request) -> Page:
-        """All variables, in slices, in one turn of the owner."""
-        found: Page = []
-        async for page in self.pages():
-            found += page
-
-        return found
-
-    async def pages(self) -> AsyncIterator[Page]:
-        """The backend's pages; between those of a synchronous one others may run. Only in the owner's turn."""
-        assert self.backend is not None
-        pages = self.backend.scan()
-        if isinstance(pages, AsyncIterator):
-            async for page in pages:
-                yield page
-        else:
-            for page in pages:
-                yield page
-                await checkpoint()
 
 
 def _key(variable: Any) -> Any:

@@ -67,7 +67,7 @@ class Source(Protocol):
         """The same on any other. Only in the owner's turn."""
         ...
 
-    async def list(self) -> list[Variable]:
+    async def walked(self) -> list[Variable]:
         """All variables."""
         ...
 
@@ -203,7 +203,7 @@ class Watch:
             self._names = frozenset([await self._source.name_found(name) for name in self._names])
 
         if self._include_initial:
-            for variable in await self._source.list():
+            for variable in await self._source.walked():
                 self.mark("set", variable.name, variable.version)
 
         return self
