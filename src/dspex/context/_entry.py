@@ -70,6 +70,7 @@ class Entry:
         "inflight",
         "mailbox",
         "on_crash",
+        "sheltered",
         "status",
         "synchronous",
         "taking",
@@ -90,6 +91,7 @@ class Entry:
         self.bounds: Bounds = Bounds(self, max_container)
         self.hub: Hub | None = None
         self.taking: anyio.CancelScope | None = None
+        self.sheltered: bool = False
         self.crash_error: BaseException | None = None
         self.on_crash: Callable[[], None] | None = None
         self.inflight: Callable[[], bool] | None = None
@@ -279,6 +281,12 @@ class Entry:
         except Exception as error:
             raise self.crash(error, name) from error
 
+    async def serve_sheltered(self) -> None:
+        """`serve` under one shield, for a backend each of whose operations would need one. `taking` ends it."""
+        with anyio.CancelScope(shield=True) as self.taking:
+            self.sheltered = True
+            await self.serve()
+
     async def serve(self) -> None:
         """The owner: serves the mailbox, in order, until it is closed."""
         try:
@@ -321,13 +329,19 @@ class Entry:
         if self.synchronous and request.name != "run":
             return self.deliver(request.name, request.args)
 
+        if self.sheltered:
+            return await self._run(request)
+
         # What was taken completes: a cancelled outer scope reaches the owner only while it waits for the next request.
         with anyio.CancelScope(shield=True) as self.taking:
-            if request.name == "run":
-                function, *args = request.args
-                return await function(request, *args)
+            return await self._run(request)
 
-            return await self.deliver_async(request.name, request.args)
+    async def _run(self, request: Request) -> Any:
+        if request.name == "run":
+            function, *args = request.args
+            return await function(request, *args)
+
+        return await self.deliver_async(request.name, request.args)
 
     async def deliver_async(self, name: str, args: tuple[Any, ...]) -> Any:
         """The same on any other backend; whoever awaits it tells a crash from a refusal."""

@@ -188,7 +188,7 @@ class Life:
     async def _own(self) -> None:
         entry = self._context.variables
         try:
-            await entry.serve()
+            await (entry.serve() if entry.synchronous else entry.serve_sheltered())
         except Exception as error:  # noqa: BLE001 - the owner never raises into the group
             entry.crash(error, "the owner itself")
         except BaseException as error:
