@@ -11,14 +11,14 @@ It starts inside this process and moves its whole state to worker processes when
 #   variables/       what a variable is: Var, types, constraints, records, copying. No I/O
 #   abc/             contracts: StateBackend, SyncStateBackend, SessionStore, Capabilities
 #   state/           LocalState, BridgedState; stores/: where a session's records live
-#   supervision/     how a task is hosted apart from its caller, and names
+#   supervision/     Supervisor, DynamicSupervisor and the tables behind them; names; how a task is hosted apart from its caller
 #   worker/          child/: what runs in a worker process, standard library only; host/: pools of them, and the door they knock at
 #   bridge.py        Bridge: a session store, a door and worker pools as one thing to open
 #   programs/        what a program is, what makes it need the bridge, and Bound, the one you call
 #   context/         the handle, its owner and mailbox, the switch as a state table
 #   modules/         DSPy programs declared without DSPy: Predict, ChainOfThought, ReAct, Module, LM
 #   testing/         conformance kits for the contracts
-#   __main__.py      python -m dspex; _demo/ is what it shows
+#   __main__.py      python -m dspex; _demo/ is what it shows, _repl/ the prompt it opens
 #
 # An operation goes: ctx.variables -> (direct, or mailbox -> owner) -> backend.
 # A worker's goes: ProgramContext -> wire -> door -> the same entry as everyone else's.
@@ -35,6 +35,9 @@ from ._exceptions import (
     CallCancelled as CallCancelled,
     CallCycle as CallCycle,
     CallTimeout as CallTimeout,
+    ChildExists as ChildExists,
+    ChildNotFound as ChildNotFound,
+    ChildRunning as ChildRunning,
     ContextClosed as ContextClosed,
     ContextCrashed as ContextCrashed,
     ContextExpired as ContextExpired,
@@ -59,9 +62,11 @@ from ._exceptions import (
     ProgramNotFound as ProgramNotFound,
     ProtocolError as ProtocolError,
     RemoteProtocolError as RemoteProtocolError,
+    RestartLimitReached as RestartLimitReached,
     SessionNotFound as SessionNotFound,
     SessionTaken as SessionTaken,
     StartFailed as StartFailed,
+    SupervisorClosed as SupervisorClosed,
     VariableExists as VariableExists,
     VariableNotFound as VariableNotFound,
     VersionConflict as VersionConflict,
@@ -92,6 +97,19 @@ if TYPE_CHECKING:
         isolated as isolated,
     )
     from .state import BridgedState as BridgedState, LocalState as LocalState
+    from .supervision import (
+        Backoff as Backoff,
+        ChildCounts as ChildCounts,
+        ChildInfo as ChildInfo,
+        ChildSpec as ChildSpec,
+        ChildState as ChildState,
+        DynamicSupervisor as DynamicSupervisor,
+        Supervisor as Supervisor,
+        SupervisorStatistics as SupervisorStatistics,
+        SupervisorStatus as SupervisorStatus,
+        Tree as Tree,
+        serve as serve,
+    )
     from .variables import Change as Change, Snapshot as Snapshot, Var as Var, Variable as Variable
     from .worker.host.options import Pool as Pool
 
@@ -102,6 +120,19 @@ _ROOMS = {
     "modules": ("LM", "ChainOfThought", "Module", "Predict", "ReAct"),
     "programs": ("Bound", "Prediction", "ProgramContext", "ProgramInfo", "SyncProgramContext", "isolated"),
     "state": ("BridgedState", "LocalState"),
+    "supervision": (
+        "Backoff",
+        "ChildCounts",
+        "ChildInfo",
+        "ChildSpec",
+        "ChildState",
+        "DynamicSupervisor",
+        "Supervisor",
+        "SupervisorStatistics",
+        "SupervisorStatus",
+        "Tree",
+        "serve",
+    ),
     "variables": ("Change", "Snapshot", "Var", "Variable"),
     "worker.host.options": ("Pool",),
 }
@@ -111,6 +142,7 @@ __all__ = [
     "BackendInfo",
     "BackendInitError",
     "BackendSwitchError",
+    "Backoff",
     "BatchError",
     "Bound",
     "Bridge",
@@ -121,6 +153,13 @@ __all__ = [
     "CallTimeout",
     "ChainOfThought",
     "Change",
+    "ChildCounts",
+    "ChildExists",
+    "ChildInfo",
+    "ChildNotFound",
+    "ChildRunning",
+    "ChildSpec",
+    "ChildState",
     "CloseReason",
     "Context",
     "ContextClosed",
@@ -129,6 +168,7 @@ __all__ = [
     "ContextStatistics",
     "DefinitionMismatch",
     "DspexError",
+    "DynamicSupervisor",
     "FenceLost",
     "InvalidBackend",
     "InvalidDefinition",
@@ -155,13 +195,19 @@ __all__ = [
     "ProtocolError",
     "ReAct",
     "RemoteProtocolError",
+    "RestartLimitReached",
     "SessionNotFound",
     "SessionTaken",
     "Snapshot",
     "StartFailed",
     "Status",
+    "Supervisor",
+    "SupervisorClosed",
+    "SupervisorStatistics",
+    "SupervisorStatus",
     "SwitchReport",
     "SyncProgramContext",
+    "Tree",
     "Var",
     "Variable",
     "VariableExists",
@@ -172,6 +218,7 @@ __all__ = [
     "WrongThread",
     "__version__",
     "isolated",
+    "serve",
     "whereis",
 ]
 

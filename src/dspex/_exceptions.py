@@ -544,6 +544,82 @@ class StartFailed(DspexError, RuntimeError):
         self.problem = problem
 
 
+class RestartLimitReached(DspexError, RuntimeError):
+    """A supervisor had to restart its children more often than it may, and gave up: it has stopped them, in order. From the last error."""
+
+    def __init__(self, supervisor: str, *, child: str, allowed: int, seconds: float, problem: str = "") -> None:
+        last = f" It ended last with {problem}." if problem else ""
+        super().__init__(
+            f"Supervisor {supervisor!r} gave up: child {child!r} was to be restarted again, and {allowed} in {seconds:g} s are allowed.{last}",
+            supervisor=supervisor,
+            child=child,
+            allowed=allowed,
+            seconds=seconds,
+            problem=problem,
+        )
+        self.supervisor = supervisor
+        self.child = child
+        self.allowed = allowed
+        self.seconds = seconds
+        self.problem = problem
+
+
+class ChildNotFound(DspexError, KeyError):
+    """A supervisor has no child of this id."""
+
+    def __init__(self, child: str, *, supervisor: str, known: Iterable[str] = ()) -> None:
+        some = sorted(known)[:8]
+        super().__init__(
+            f"Supervisor {supervisor!r} has no child {child!r}. It has: {', '.join(some) or 'none'}.",
+            child=child,
+            supervisor=supervisor,
+            known=some,
+        )
+        self.child = child
+        self.supervisor = supervisor
+        self.known: list[str] = some
+
+
+class ChildExists(DspexError, ValueError):
+    """`start_child` was given an id that is taken. ``state`` says in which state who has it is."""
+
+    def __init__(self, child: str, *, supervisor: str, state: str) -> None:
+        instead = "restart_child() starts it again, delete_child() makes room." if state in ("stopped", "parked") else "Choose another id."
+        super().__init__(
+            f"Supervisor {supervisor!r} has a child {child!r} already, which is {state}. {instead}",
+            child=child,
+            supervisor=supervisor,
+            state=state,
+        )
+        self.child = child
+        self.supervisor = supervisor
+        self.state = state
+
+
+class ChildRunning(DspexError, RuntimeError):
+    """`restart_child` or `delete_child` of a child that isn't stopped."""
+
+    def __init__(self, child: str, *, supervisor: str, state: str) -> None:
+        super().__init__(
+            f"Child {child!r} of supervisor {supervisor!r} is {state}. Stop it first, with terminate_child().",
+            child=child,
+            supervisor=supervisor,
+            state=state,
+        )
+        self.child = child
+        self.supervisor = supervisor
+        self.state = state
+
+
+class SupervisorClosed(DspexError, RuntimeError):
+    """A supervisor that isn't running: not started yet, stopping, or over."""
+
+    def __init__(self, supervisor: str, *, status: str) -> None:
+        super().__init__(f"Supervisor {supervisor!r} is {status}.", supervisor=supervisor, status=status)
+        self.supervisor = supervisor
+        self.status = status
+
+
 class MissingExtra(DspexError, ImportError):
     """A feature needs a package that isn't installed, here or in the worker's interpreter."""
 

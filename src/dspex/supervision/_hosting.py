@@ -6,19 +6,28 @@ be set up by one task and torn down by another. So ``start()`` gives the whole `
 caller's, and ``stop()`` only asks it to leave.
 
 Such a task belongs to no task group. This is one of the few places where a loop's own primitive is the point.
+
+A prompt may be left without a word: ``python -m asyncio`` and IPython stop their loop for good as it stands, no task cancelled, nothing
+closed. What is still held open then is left in order as the interpreter ends, the youngest first.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextvars
+import os
 import sys
-from collections.abc import Awaitable, Callable
+from threading import get_ident
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
-# asyncio keeps only weak references to its tasks.
-_running: set[Any] = set()
+# Seconds that the host tasks of an abandoned loop have for leaving in order, and as many again once they are cancelled.
+GRACE = 10.0
+
+# All host tasks, in the order of their start, each with its task: asyncio itself keeps only weak references to those.
+_held: dict[HostTask, Any] = {}
 
 
 def running() -> Any:
@@ -37,22 +46,10 @@ def running() -> Any:
     return trio.lowlevel.current_trio_token()
 
 
-def _spawn(function: Callable[[], Awaitable[None]], name: str) -> None:
-    context = contextvars.Context()
-    loop = running()
-    if hasattr(loop, "create_task"):
-        task = loop.create_task(function(), name=name, context=context)
-        _running.add(task)
-        task.add_done_callback(_running.discard)
-    else:
-        # A system task outlives the main task and is cancelled after it; an exception out of it would be an internal error of trio's.
-        sys.modules["trio"].lowlevel.spawn_system_task(function, name=name, context=context)
-
-
 class HostTask:
     """One task that holds an async context manager open until `release` is called or the loop ends."""
 
-    __slots__ = ("_error", "_name", "_opened", "_released", "_resource", "closed", "exit_error")
+    __slots__ = ("_error", "_name", "_opened", "_released", "_resource", "closed", "exit_error", "home", "loop")
 
     def __init__(self, resource: Any, name: str) -> None:
         self._resource = resource
@@ -60,6 +57,8 @@ class HostTask:
         self._opened = anyio.Event()
         self._released = anyio.Event()
         self._error: BaseException | None = None
+        self.home: tuple[int, int] = _here()
+        self.loop: Any = running()
         self.closed: anyio.Event = anyio.Event()
         self.exit_error: BaseException | None = None
 
@@ -71,7 +70,7 @@ class HostTask:
             BaseException: what entering raised. A cancellation while waiting leaves the block again before it goes on.
 
         """
-        _spawn(self._hold, self._name)
+        self._spawn()
         try:
             await self._opened.wait()
         except BaseException:
@@ -88,6 +87,18 @@ class HostTask:
     def release(self) -> None:
         """Asks the task to leave the block. Idempotent; wait for `closed` to know that it has."""
         self._released.set()
+        if not self._opened.is_set() and (turn_back := getattr(self._resource, "turn_back", None)) is not None:
+            turn_back()
+
+    def _spawn(self) -> None:
+        context = contextvars.Context()
+        if hasattr(self.loop, "create_task"):
+            atexit.unregister(_leave_abandoned)  # once, and before all that was registered until now
+            atexit.register(_leave_abandoned)
+            _held[self] = self.loop.create_task(self._hold(), name=self._name, context=context)
+        else:
+            # A system task outlives the main task and is cancelled after it; an exception out of it would be an internal error of trio's.
+            _held[self] = sys.modules["trio"].lowlevel.spawn_system_task(self._hold, name=self._name, context=context)
 
     async def _hold(self) -> None:
         try:
@@ -98,6 +109,7 @@ class HostTask:
             self._keep(error)
             raise
         finally:
+            _held.pop(self, None)
             self._opened.set()
             self.closed.set()
 
@@ -111,3 +123,38 @@ class HostTask:
             self.exit_error = error
         else:
             self._error = error
+
+
+async def leave_all() -> None:
+    """Has all host tasks of this loop leave, one after the other, the youngest first, and returns when they have."""
+    loop = running()
+    for host in [host for host in reversed(_held) if host.loop is loop]:
+        host.release()
+        await host.closed.wait()
+
+    # What was closed last tells its transport so in a step of its own.
+    for _ in range(3):
+        await anyio.lowlevel.checkpoint()
+
+
+def _leave_abandoned() -> None:
+    """Runs each loop that was stopped with host tasks in it until they have left. Not one of another thread, nor of before a fork."""
+    for loop in dict.fromkeys(host.loop for host in _held if host.home == _here()):
+        if hasattr(loop, "create_task") and not loop.is_running() and not loop.is_closed():
+            loop.run_until_complete(_leave_in_time(loop))
+
+
+async def _leave_in_time(loop: Any) -> None:
+    with anyio.move_on_after(GRACE):
+        return await leave_all()
+
+    for host, task in _held.items():
+        if host.loop is loop:
+            task.cancel()
+
+    with anyio.move_on_after(GRACE):
+        await leave_all()
+
+
+def _here() -> tuple[int, int]:
+    return os.getpid(), get_ident()

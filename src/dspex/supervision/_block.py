@@ -1,0 +1,264 @@
+"""
+The ``async with`` block of a supervisor, and what stands behind it.
+
+*Two tasks.* The block's own task holds a group and, in it, a scope around the body. A second task, the keeper, holds the group that the
+children live in, under one shield: a cancelled outer scope reaches the body and no child. The end of the body, however it comes, is what stops the
+children, in order, and the block ends when all of them are gone.
+
+*Nothing is raised into a group.* What ends the supervisor is kept, and a cancelled scope ends the body. On the way out that scope closes first. So an
+exception of the body comes out as itself, whatever happens meanwhile, and ours comes out bare when the body has none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from abc import ABC, abstractmethod
+from contextvars import Context, copy_context
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup
+
+from .._exceptions import CallCycle, StartFailed, SupervisorClosed
+from ._hosting import HostTask
+from ._place import Place, current_path, place
+from ._policy import EndedBy
+from ._spec import check_name
+from ._status import SupervisorStatus
+
+_numbers = itertools.count(1)
+
+log = logging.getLogger("dspex.supervision")
+
+
+class Block(ABC):
+    """From entering the block to leaving it; what its children are is the subclasses' business."""
+
+    # Made with the block: a supervisor may be made where no loop runs, and a scope may not.
+    _body: anyio.CancelScope
+
+    def __init__(self, name: str | None) -> None:
+        if name is not None:
+            check_name("name", name)
+
+        self.name: str | None = name
+        self.path: str = name or f"supervisor-{next(_numbers)}"
+        self.status: SupervisorStatus = SupervisorStatus.NEW
+        self.ended_by: EndedBy | None = None
+        self._failure: BaseException | None = None
+        self._host: HostTask | None = None
+        self._group: TaskGroup | None = None
+        self._kids: TaskGroup | None = None
+        self._context: Context = Context()
+        self._above: Place | None = None
+        self._opened: anyio.Event = anyio.Event()
+        self._ending: anyio.Event = anyio.Event()
+        self._gone: anyio.Event = anyio.Event()
+        self._closed: anyio.Event = anyio.Event()
+
+    # --- what the subclasses do --------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def _start_children(self) -> None:
+        """Starts them, each ready before the next."""
+
+    @abstractmethod
+    async def _stop_children(self) -> None:
+        """Asks them all to end, and returns when they are gone or overdue."""
+
+    @abstractmethod
+    def hurry(self) -> None:
+        """Cancels all that is left, at once."""
+
+    # --- the block ---------------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self.status is not SupervisorStatus.NEW:
+            raise SupervisorClosed(self.path, status=f"{self.status.value}; it is started once. Make a new one")
+
+        self._find_its_place()
+        self.status = SupervisorStatus.STARTING
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        self._body = anyio.CancelScope()
+        self._body.__enter__()
+        try:
+            self._group.start_soon(self._keep, name=f"{self.path} (its children)")
+            await self._opened.wait()
+            await self._start_children()
+            if self._body.cancel_called:
+                await anyio.lowlevel.checkpoint_if_cancelled()
+        except BaseException as error:
+            if await self._leave(type(error), error, error.__traceback__):
+                raise StartFailed(
+                    self.path, problem=f"it was ended by its {self.ended_by or 'owner'} before all children were up"
+                ) from None
+
+            raise
+
+        if self.status is SupervisorStatus.STARTING:
+            self.status = SupervisorStatus.RUNNING
+
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        return await self._leave(kind, error, traceback)
+
+    async def _leave(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
+        """What the body raised goes on as it is. Returns whether the body was ended from here, without an error to tell."""
+        ended_by_us = False
+        try:
+            # On trio it may raise: what is left of a group of the body's exceptions, with our own cancellation taken out of it.
+            ended_by_us = bool(self._body.__exit__(kind, error, traceback))
+        finally:
+            await self._close("stop" if error is None else "error")
+
+        if self._failure is not None and (ended_by_us or error is None):
+            raise self._failure
+
+        return ended_by_us
+
+    async def _close(self, why: EndedBy) -> None:
+        assert self._group is not None
+        group = self._group
+        try:
+            self._end(why)
+            with anyio.CancelScope(shield=True):
+                # However long it takes: the block ends when nothing of its children is left.
+                await self._gone.wait()
+        finally:
+            group.cancel_scope.shield = True
+            group.cancel_scope.cancel()
+            await group.__aexit__(None, None, None)
+            self.status = SupervisorStatus.CLOSED
+            self._closed.set()
+
+    def _find_its_place(self) -> None:
+        self._above = place.get()
+        above = current_path()
+        self.path = f"{above}/{self.name}" if above and self.name else above or self.path
+        self._context = copy_context()
+
+    async def _keep(self) -> None:
+        try:
+            with anyio.CancelScope(shield=True):
+                async with anyio.create_task_group() as self._kids:
+                    self._opened.set()
+                    try:
+                        await self._ending.wait()
+                    finally:
+                        # A stranger's Task.cancel() of this task comes here too, and is a stop.
+                        self._end("error")
+                        with anyio.CancelScope(shield=True):
+                            await self._stop_children()
+        except Exception as error:  # noqa: BLE001 - a defect in here ends the supervisor, and is told to who leaves its block
+            self._failure = self._failure or error
+            self._body.cancel()
+        finally:
+            self._opened.set()
+            self._gone.set()
+
+    def _end(self, why: EndedBy) -> None:
+        """From this step on nothing is started, and what runs is stopped."""
+        if not self._ending.is_set():
+            self.ended_by = why
+            self.status = SupervisorStatus.STOPPING
+            self._ending.set()
+
+    def _end_from_within(self, why: EndedBy, failure: BaseException | None = None) -> None:
+        """The same, for a reason of the children's: the body is ended too."""
+        if not self._ending.is_set():
+            self._failure = failure
+            self._end(why)
+            self._body.cancel()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it takes no more children and restarts none."""
+        return self._ending.is_set()
+
+    def _admit(self) -> None:
+        if self.is_ending or self._kids is None:
+            raise SupervisorClosed(self.path, status=self.status.value if self.status is not SupervisorStatus.NEW else "not started")
+
+    # --- from any task -----------------------------------------------------------------------------------------------------------
+
+    async def _start_beside(self) -> Self:
+        host = HostTask(self, f"dspex {self.path}")
+        self._host = host
+        await host.open()
+        return self
+
+    async def stop(self) -> None:
+        """
+        Stops the children, in order, and returns when nothing of them is left. Idempotent: all callers wait for the one end.
+
+        In the block it leaves the body alone. What ended the supervisor before, if anything did, is raised by `wait` and by the block.
+
+        Raises:
+            CallCycle: called by one of its own children, which it would wait for.
+
+        """
+        self._refuse_own("stop()")
+        if self.status is SupervisorStatus.NEW:
+            return
+
+        if self._host is not None:
+            self.turn_back()
+            self._end("stop")
+            self._host.release()
+            await self._host.closed.wait()
+        else:
+            self.turn_back()
+            self._end("stop")
+            await self._gone.wait()
+
+    def turn_back(self) -> None:
+        """Ends the start, if it isn't up yet: those children that are up are stopped."""
+        if self.status is SupervisorStatus.STARTING:
+            self._end_from_within("stop")
+
+    async def wait(self) -> None:
+        """
+        Waits until it is over.
+
+        Raises:
+            RestartLimitReached: it gave up.
+            SupervisorClosed: it was never started.
+            CallCycle: called by one of its own children.
+
+        """
+        if self.status is SupervisorStatus.NEW:
+            raise SupervisorClosed(self.path, status="not started")
+
+        self._refuse_own("wait()")
+        await self._gone.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def _refuse_own(self, what: str) -> None:
+        here = place.get()
+        chain: list[str] = []
+        while here is not None:
+            chain.insert(0, here.path)
+            if here.supervisor is self:
+                raise CallCycle(
+                    chain=[*chain, f"{self.path}.{what}"], problem=f"A child of supervisor {self.path!r} can't wait for its end."
+                )
+
+            here = here.above
+
+
+def unwrapped(error: BaseException) -> BaseException:
+    """The one error in a group of one."""
+    inner: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    return unwrapped(inner[0]) if len(inner) == 1 else error
+
+
+def in_short(error: Any) -> str:
+    """An error as a line of a sentence."""
+    text = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

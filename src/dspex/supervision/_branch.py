@@ -1,0 +1,123 @@
+"""One thing of a live tree as others see it: what `Tree` is made of, and how a supervisor's child becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from ._facts import ChildInfo, ChildState
+
+Fact = str | int | float | bool | None
+
+
+def _copied(facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
+    return dict(facts)
+
+
+def _in_order(children: Iterable[Branch]) -> tuple[Branch, ...]:
+    return tuple(children)
+
+
+@frozen
+class Branch:
+    """
+    What a supervisor, a context, a bridge, a worker process or any other child shows of itself in a tree.
+
+    A value that has more to show than that it runs gives one from its ``__branch__()``. Nothing that is ``sensitive`` belongs in it.
+    """
+
+    name: str
+    """Any text: a tree makes it safe to show."""
+    kind: str = "task"
+    """Such as ``"supervisor"``, ``"dynamic supervisor"``, ``"context"``, ``"bridge"``, ``"pool"``, ``"process"``, ``"task"``."""
+    state: str = ""
+    """Such as ``"running"``: the states of a child, a context or a worker. Empty for what has none."""
+    facts: Mapping[str, Fact] = field(default={}, converter=_copied)
+    """
+    What else there is to know, by name and in the order shown. Some have a shape of their own when they are drawn: ``restarts``,
+    ``allowed`` and ``seconds`` (a budget), ``ready`` and ``workers`` (a pool), ``strategy``, ``backend``. Others are drawn with their name.
+    """
+    children: tuple[Branch, ...] = field(default=(), converter=_in_order)
+    note: str = ""
+    """One line on what is, or was, wrong."""
+
+    def walk(self) -> Iterator[tuple[str, Branch]]:
+        """This branch and all below it, each with its path, a parent before its children."""
+        waiting = [(self.name, self)]
+        while waiting:
+            path, branch = waiting.pop()
+            yield path, branch
+            waiting += [(f"{path}/{child.name}", child) for child in reversed(branch.children)]
+
+
+def branch(info: ChildInfo, last: Any = None) -> Branch:
+    """
+    How a supervisor's child looks in a tree.
+
+    That is its value's own ``__branch__()`` where it has one, under the child's id. What its supervisor knows of it is added: its state
+    when it isn't simply running, its restarts, its last error. *last* is the value of its last life, which draws it while it has none.
+    """
+    own = _own_branch(info, last if info.value is None else info.value)
+    state = own.state if info.state is ChildState.RUNNING and own.state else str(info.state)
+    return evolve(own, name=info.id, state=state, facts=_with_restarts(own.facts, info), note=own.note or _after(info))
+
+
+def _own_branch(info: ChildInfo, value: object) -> Branch:
+    plain = Branch(info.id, "supervisor" if info.kind == "supervisor" else "task")
+    draw: Callable[[object], object] | None = getattr(type(value), "__branch__", None)
+    if draw is None:
+        return plain
+
+    try:
+        own = draw(value)
+    except Exception as error:  # noqa: BLE001 - a tree is looked at when something is wrong: the rest of it must still show
+        return evolve(plain, note=f"__branch__ failed: {told(error)}")
+
+    return own if isinstance(own, Branch) else evolve(plain, note=f"__branch__ gave {type(own).__name__}, not Branch")
+
+
+def _with_restarts(facts: Mapping[str, Fact], info: ChildInfo) -> dict[str, Fact]:
+    if info.restart == "temporary":
+        return dict(facts)
+
+    if "restarts" in facts:  # a supervisor's own budget: that is for its children
+        return {**facts, "restarted": info.restarts} if info.restarts else dict(facts)
+
+    return {**facts, "restarts": info.restarts, "allowed": info.allowed, "seconds": info.seconds}
+
+
+def _after(info: ChildInfo) -> str:
+    if info.error is None:
+        return ""
+
+    return f"after {told(info.error)}" if info.state is ChildState.RUNNING else told(info.error)
+
+
+def told(error: BaseException) -> str:
+    """An error in one line: its type and the first line of what it says."""
+    try:
+        said = str(error).strip()
+    except Exception:  # noqa: BLE001 - an error that can't say itself still has a type
+        said = ""
+
+    first, *more = said.splitlines() or [""]
+    return f"{type(error).__name__}: {first}{' …' if more else ''}" if first else type(error).__name__
+
+
+def as_dict(branch: Branch) -> dict[str, Any]:
+    """The branch and all below it as plain data that JSON has words for."""
+    return {
+        "name": branch.name,
+        "kind": branch.kind,
+        "state": branch.state,
+        "facts": {name: _plain(fact) for name, fact in branch.facts.items()},
+        "note": branch.note,
+        "children": [as_dict(child) for child in branch.children],
+    }
+
+
+def _plain(fact: Fact) -> Fact:
+    # JSON has no infinity.
+    return str(fact) if isinstance(fact, float) and fact - fact != 0 else fact

@@ -1,0 +1,163 @@
+"""
+A child as its supervisor keeps it, and one life of it.
+
+A `Child` is kept as long as it is listed. A `Run` is one life: from the start of its task to the end of it.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from ._facts import ChildState
+from ._policy import Ending, Window
+
+if TYPE_CHECKING:
+    from ._spec import ChildSpec, Start
+
+# What a stop may leave, the strongest last: who asks for more gets it.
+_STRENGTH: dict[str, int] = {ChildState.RESTARTING: 0, ChildState.STOPPED: 1, "gone": 2}
+
+
+class Run:
+    """
+    One life of a child; to its start function the ``task_status``.
+
+    Attributes:
+        task: whose end is the life's end.
+        started: whether it has said that it is ready.
+        over: whether it has ended.
+        revival: whether it is a restart by the supervisor itself, for which nobody waits.
+        leaves: once it was asked to stop: the state that it leaves the child in.
+        error: what it raised.
+
+    """
+
+    __slots__ = (
+        "_settled",
+        "error",
+        "leaves",
+        "over",
+        "passed",
+        "pause",
+        "ready_without_saying",
+        "revival",
+        "since",
+        "started",
+        "task",
+        "value",
+    )
+
+    def __init__(self, *, revival: bool = False, pause: float = 0.0) -> None:
+        self.task: anyio.TaskHandle[None] | None = None
+        self.value: Any = None
+        self.started: bool = False
+        self.over: bool = False
+        self.revival: bool = revival
+        self.pause: float = pause
+        self.since: float = 0.0
+        self.leaves: str | None = None
+        self.error: BaseException | None = None
+        self.passed: anyio.Event | None = None
+        self._settled: anyio.Event | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether it was asked to stop."""
+        return self.leaves is not None
+
+    def ask(self, leaves: str) -> bool:
+        """Notes that it is asked to stop, and what that leaves. Whether it is the first time."""
+        first = self.leaves is None
+        if self.leaves is None or _STRENGTH[leaves] > _STRENGTH[self.leaves]:
+            self.leaves = leaves
+
+        return first
+
+    def ending(self, *, cancelled: bool) -> Ending:
+        """How it ended."""
+        if self.asked:
+            return Ending.ASKED
+
+        if cancelled:
+            return Ending.CANCELLED
+
+        return Ending.RETURNED if self.error is None else Ending.RAISED
+
+    def settle(self) -> None:
+        """It is ready, or over: who waits to know looks."""
+        if self._settled is not None:
+            self._settled.set()
+
+    async def wait_settled(self) -> None:
+        """Waits until it is ready or over."""
+        if not self.started and not self.over:
+            self._settled = self._settled or anyio.Event()
+            await self._settled.wait()
+
+    async def wait_gone(self) -> None:
+        """Waits until nothing of it is left."""
+        assert self.task is not None
+        await self.task.wait()
+
+    async def wait_passed(self) -> None:
+        """Waits until it is gone, or overdue: whoever stops it goes on past it then."""
+        if not self.over and self.passed is not None:
+            await self.passed.wait()
+
+    def cancel(self) -> None:
+        """Cancels its task."""
+        assert self.task is not None
+        self.task.cancel()
+
+
+class Child:
+    """
+    What is known of a child that is listed.
+
+    Attributes:
+        run: its life, None between two and after the last.
+        window: of its own budget, if it has one.
+        strikes: restarts in a row.
+        down: whether it was stopped by `terminate_child`: it stays so when its group is restarted.
+        recalled: wakes who pauses before its restart, if somebody wants it stopped.
+
+    """
+
+    __slots__ = ("down", "error", "id", "recalled", "run", "spec", "state", "strikes", "window")
+
+    def __init__(self, spec: ChildSpec, child_id: str, window: Window | None) -> None:
+        self.spec: ChildSpec = spec
+        self.id: str = child_id
+        self.state: ChildState = ChildState.NEW
+        self.run: Run | None = None
+        self.error: BaseException | None = None
+        self.window: Window | None = window
+        self.strikes: int = 0
+        self.down: bool = False
+        self.recalled: anyio.Event | None = None
+
+    def __repr__(self) -> str:
+        return f"<Child {self.id!r} [{self.state}]>"
+
+    @property
+    def start(self) -> Start:
+        """What starts it."""
+        return self.spec.start
+
+    def let_go_of_start(self) -> None:
+        """It will not be started again, and what its start holds is not kept for it."""
+        self.spec = copy(self.spec)
+        object.__setattr__(self.spec, "start", _spent)
+
+    def recall(self) -> None:
+        """Its restart is not wanted any more."""
+        self.down = True
+        if self.recalled is not None:
+            self.recalled.set()
+
+
+async def _spent() -> None:
+    """In the place of the start of a temporary child that was started."""

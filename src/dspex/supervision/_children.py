@@ -1,0 +1,249 @@
+"""
+What follows when a child ends, and what may be asked of a supervisor about one child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import anyio
+
+from .._exceptions import ChildRunning, RestartLimitReached, StartFailed
+from ._block import in_short, log
+from ._child import Child, Run
+from ._facts import ChildInfo, ChildState
+from ._lives import Lives, Stranger
+from ._policy import ENDS_ITSELF, RESTARTED, AutoShutdown, Ending, Window
+from ._spec import ChildSpec, check_restarts, check_seconds
+
+# Seconds that a child has to run until its restarts in a row are forgotten, where its backoff doesn't say.
+PROVED = 30.0
+
+_AT_REST = frozenset({ChildState.STOPPED, ChildState.PARKED})
+
+
+class Children(Lives):
+    """What every supervisor has in common. By itself it restarts one for one."""
+
+    def __init__(self, *, max_restarts: int, max_seconds: float, auto_shutdown: AutoShutdown, name: str | None) -> None:
+        check_restarts(max_restarts)
+        check_seconds(max_seconds)
+        super().__init__(name, Window(max_restarts, float(max_seconds)))
+        self._auto_shutdown: AutoShutdown = auto_shutdown
+
+    # --- one life ----------------------------------------------------------------------------------------------------------------
+
+    def _listed(self, spec: ChildSpec, child_id: str) -> Child:
+        own = spec.has_own_budget
+        allowed = self._window.allowed if spec.max_restarts is None else spec.max_restarts
+        window = Window(allowed, float(spec.max_seconds or self._window.seconds)) if own else None
+        child = self._children[child_id] = Child(spec, child_id, window)
+        return child
+
+    def _ended(self, child: Child, run: Run, ending: Ending) -> None:
+        """It ended by itself."""
+        error = run.error
+        if ending is Ending.CANCELLED:
+            error = Stranger(self.path_of(child))
+
+        self._note_strikes(child, run)
+        ignored = not run.started and ending is Ending.RETURNED
+        if self.is_ending or ignored or not (RESTARTED[child.spec.restart, ending] or not run.started):
+            self._finished(child, error, by_itself=not ignored)
+        else:
+            self._failed(child, error)
+
+    def _note_strikes(self, child: Child, run: Run) -> None:
+        proved = getattr(child.spec.backoff, "maximum", PROVED)
+        if run.started and anyio.current_time() - run.since > proved:
+            child.strikes = 0
+
+    def _finished(self, child: Child, error: BaseException | None, *, by_itself: bool) -> None:
+        """It isn't started again by itself."""
+        child.error = error or child.error
+        if self._keeps(child):
+            self._tell(child, ChildState.STOPPED, error)
+        else:
+            self._forget(child, error)
+
+        if by_itself and child.spec.significant and not self.is_ending and ENDS_ITSELF[self._auto_shutdown](self._significant_left()):
+            self._end_from_within("auto_shutdown")
+
+    def _keeps(self, child: Child) -> bool:
+        """Whether a child that has ended stays listed."""
+        return child.spec.restart != "temporary"
+
+    def _significant_left(self) -> int:
+        return sum(
+            child.spec.significant and child.state not in (ChildState.STOPPED, ChildState.PARKED) for child in self._children.values()
+        )
+
+    # --- restarts ----------------------------------------------------------------------------------------------------------------
+
+    def _failed(self, child: Child, error: BaseException | None) -> None:
+        """It is to be started again, if its budget allows."""
+        if self._allows(child, error):
+            self._tell(child, ChildState.RESTARTING, error)
+            self._launch(child, revival=True, pause=self._pause_before(child))
+
+    def _allows(self, child: Child, error: BaseException | None) -> bool:
+        """Counts a restart of *child*. Past the limit it is parked, or the supervisor gives up."""
+        child.error = error
+        window = child.window or self._window
+        if window.add(anyio.current_time()):
+            self._restarts += 1
+            return True
+
+        if child.spec.on_limit == "park":
+            log.error(
+                "%s is parked: it was restarted %d times in %g s. %s", self.path_of(child), window.allowed, window.seconds, in_short(error)
+            )
+            self._tell(child, ChildState.PARKED, error)
+        else:
+            self._give_up(child, window, error)
+
+        return False
+
+    def _give_up(self, child: Child, window: Window, error: BaseException | None) -> None:
+        problem = in_short(error) if error is not None else "no error"
+        failure = RestartLimitReached(self.path, child=child.id, allowed=window.allowed, seconds=window.seconds, problem=problem)
+        failure.__cause__ = error
+        log.error("%s", failure)
+        # In its own state until it is its turn to be told that it is gone.
+        child.state = ChildState.STOPPED
+        self._end_from_within("limit", failure)
+
+    def _pause_before(self, child: Child) -> float:
+        """Seconds before its next restart."""
+        child.strikes += 1
+        return 0.0 if child.spec.backoff is None else max(0.0, child.spec.backoff.delay(child.strikes))
+
+    # --- starting and stopping one -----------------------------------------------------------------------------------------------
+
+    async def _started(self, child: Child, *, failed: str) -> None:
+        """
+        Starts *child* for somebody who waits for it. One that fails, or whose starter goes, is left in the state *failed*.
+
+        Raises:
+            StartFailed: from its own exception.
+            SupervisorClosed: the supervisor ended meanwhile.
+
+        """
+        run = self._launch(child)
+        try:
+            await run.wait_settled()
+        except BaseException:
+            if not run.over:
+                self._ask(child, run, failed)
+                with anyio.CancelScope(shield=True):
+                    # As long as it has: the cancellation goes on when it is gone, or overdue.
+                    await run.wait_passed()
+
+            raise
+
+        if not run.started:
+            self._say_why_not(child, run, failed)
+
+    def _say_why_not(self, child: Child, run: Run, failed: str) -> None:
+        path = self.path_of(child)
+        if run.asked:
+            self._admit()
+            raise StartFailed(f"The child {path!r}", problem="it was stopped before it was ready")
+
+        error = run.error
+        child.error = error
+        if error is None:
+            # It returned: there is nothing to do for it.
+            self._finished(child, None, by_itself=False)
+            return
+
+        if failed == "gone":
+            self._forget(child, error)
+        else:
+            self._tell(child, ChildState(failed), error)
+
+        raise StartFailed(f"The child {path!r}", problem=in_short(error)) from error
+
+    # --- asked from outside ------------------------------------------------------------------------------------------------------
+
+    async def terminate_child(self, child_id: str) -> None:
+        """
+        Stops a child and returns when it is gone. It stays listed, and stopped, until `restart_child`; a temporary one is forgotten.
+
+        A child may stop itself this way: it is cancelled, or asked, where it waits.
+
+        Raises:
+            ChildNotFound: there is none of this id.
+            SupervisorClosed: the supervisor isn't running.
+
+        """
+        self._admit()
+        child = self._find(child_id)
+        child.recall()
+        run = child.run
+        await self._stopped(child, "stopped" if self._keeps(child) else "gone")
+        if run is not None:
+            await run.wait_gone()
+
+    async def restart_child(self, child_id: str) -> ChildInfo:
+        """
+        Starts a child again that is stopped or parked, and returns once it is ready. What it had failed before is forgotten.
+
+        Raises:
+            ChildNotFound: there is none of this id.
+            ChildRunning: it isn't stopped.
+            StartFailed: it failed; it stays stopped, and that doesn't count. A dynamic supervisor forgets it.
+            SupervisorClosed: the supervisor isn't running.
+            CallCycle: called by a child that isn't ready yet, for which the others wait.
+
+        """
+        self._admit()
+        child = self._find(child_id)
+        self._check_at_rest(child)
+        child.strikes = 0
+        if child.window is not None:
+            child.window.clear()
+
+        await self._start_by_hand(child, failed="stopped" if self._keeps(child) else "gone")
+        return self._info(child, self._counted_now())
+
+    async def delete_child(self, child_id: str) -> None:
+        """
+        Forgets a child that is stopped or parked.
+
+        Raises:
+            ChildNotFound: there is none of this id.
+            ChildRunning: it isn't stopped.
+            SupervisorClosed: the supervisor isn't running.
+
+        """
+        self._admit()
+        child = self._find(child_id)
+        self._check_at_rest(child)
+        self._forget(child)
+
+    async def _start_by_hand(self, child: Child, *, failed: str) -> None:
+        child.down = False
+        await self._started(child, failed=failed)
+
+    def _check_at_rest(self, child: Child) -> None:
+        if child.state not in _AT_REST:
+            raise ChildRunning(child.id, supervisor=self.path, state=child.state.value)
+
+
+def check_specs(children: Iterable[Any]) -> list[ChildSpec]:
+    """All of *children*, each a spec and no id twice."""
+    specs: list[ChildSpec] = []
+    ids: set[str] = set()
+    for spec in children:
+        if not isinstance(spec, ChildSpec):
+            raise TypeError(f"children: expected ChildSpecs, got {spec!r}. Context, Bridge and the supervisors have child_spec().")
+
+        if spec.id in ids:
+            raise ValueError(f"children: two of them have the id {spec.id!r}")
+
+        ids.add(spec.id)
+        specs.append(spec)
+
+    return specs

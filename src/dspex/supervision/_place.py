@@ -1,0 +1,67 @@
+"""
+Where in a tree some code runs: it follows the task, by a context variable.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from .._exceptions import ChildNotFound
+
+if TYPE_CHECKING:
+    from ._child import Run
+    from ._told import Told
+
+
+@frozen(eq=False)
+class Place:
+    """
+    A child's place.
+
+    Attributes:
+        supervisor: whose child this code runs in.
+        path: the ids from the root down to the child, with slashes between.
+        run: the life of the child that this code belongs to.
+        above: the place that the supervisor itself runs in.
+
+    """
+
+    supervisor: Told = field(repr=False)
+    path: str
+    run: Run = field(repr=False)
+    above: Place | None = field(repr=False)
+
+
+place: ContextVar[Place | None] = ContextVar("dspex_place", default=None)
+
+
+def current_path() -> str:
+    """The path of the child that this code runs in; empty outside of a tree."""
+    here = place.get()
+    return here.path if here is not None else ""
+
+
+def sibling(name: str) -> Any:
+    """
+    What the running child *name* gave as its value: of the nearest supervisor above this code that has such a child.
+
+    Raises:
+        ChildNotFound: none above has one that runs.
+
+    """
+    here = place.get()
+    known: list[str] = []
+    nearest = ""
+    while here is not None:
+        nearest = nearest or here.supervisor.path
+        found = here.supervisor.running(name)
+        if found is not None:
+            return found.value
+
+        known += [info.id for info in here.supervisor.which_children()]
+        here = here.above
+
+    raise ChildNotFound(name, supervisor=nearest or "(none above this code)", known=known)

@@ -1,0 +1,60 @@
+"""
+`serve`: a tree that runs until the process is asked to end.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import AsyncIterator, Iterable
+from typing import Unpack
+
+import anyio
+
+from .._exceptions import StartFailed
+from ._spec import ChildSpec
+from ._supervisor import Supervisor, SupervisorOptions
+
+log = logging.getLogger("dspex.supervision")
+
+
+async def serve(children: Iterable[ChildSpec], **options: Unpack[SupervisorOptions]) -> None:
+    """
+    Runs *children* under a `Supervisor` until SIGTERM or SIGINT, then stops them in order.
+
+    A second signal cuts short the time that they have for it. It also returns when the supervisor ends by itself. *options* are the
+    supervisor's. To be called in the main thread, as whatever receives signals.
+
+    Raises:
+        StartFailed: a child failed to start. From its own exception.
+        RestartLimitReached: the supervisor gave up.
+
+    """
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        served = _Served(children, **options)
+        served.signals = signals
+        try:
+            async with served:
+                await served.wait()
+        except StartFailed:
+            if served.ended_by != "stop":
+                raise
+
+
+class _Served(Supervisor):
+    """A supervisor that a signal stops, also while it is starting."""
+
+    signals: AsyncIterator[signal.Signals]
+
+    async def _start_children(self) -> None:
+        assert self._group is not None
+        self._group.start_soon(self._heed_signals, name=f"{self.path} (signals)")
+        await super()._start_children()
+
+    async def _heed_signals(self) -> None:
+        async for received in self.signals:
+            log.info("%s: %s, %s", self.path, received.name, "cutting short" if self.is_ending else "stopping")
+            if self.is_ending:
+                self.hurry()
+            else:
+                self._end_from_within("stop")
