@@ -118,6 +118,7 @@ class Child:
     What is known of a child that is listed.
 
     Attributes:
+        is_supervisor: whether it has children of its own.
         run: its life, None between two and after the last.
         window: of its own budget, if it has one.
         strikes: restarts in a row.
@@ -126,11 +127,12 @@ class Child:
 
     """
 
-    __slots__ = ("down", "error", "id", "recalled", "run", "spec", "state", "strikes", "window")
+    __slots__ = ("down", "error", "id", "is_supervisor", "recalled", "run", "spec", "state", "strikes", "window")
 
     def __init__(self, spec: ChildSpec, child_id: str, window: Window | None) -> None:
         self.spec: ChildSpec = spec
         self.id: str = child_id
+        self.is_supervisor: bool = bool(getattr(spec.start, "makes_supervisor", False))
         self.state: ChildState = ChildState.NEW
         self.run: Run | None = None
         self.error: BaseException | None = None

@@ -110,8 +110,7 @@ class Children(Lives):
         failure = RestartLimitReached(self.path, child=child.id, allowed=window.allowed, seconds=window.seconds, problem=problem)
         failure.__cause__ = error
         log.error("%s", failure)
-        # In its own state until it is its turn to be told that it is gone.
-        child.state = ChildState.STOPPED
+        self._tell(child, ChildState.STOPPED, error)
         self._end_from_within("limit", failure)
 
     def _pause_before(self, child: Child) -> float:

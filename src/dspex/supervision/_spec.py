@@ -185,7 +185,7 @@ def _check_choice(label: str, choice: Any, choices: tuple[str, ...]) -> None:
 
 def _check_callables(spec: ChildSpec) -> None:
     if not callable(spec.start):
-        raise TypeError(f"start: expected an async callable without arguments, or with task_status, got {spec.start!r}")
+        raise TypeError(f"start: expected an async function without arguments, or with task_status, got {spec.start!r}. Don't call it.")
 
     for label, given in (("stop", spec.stop), ("on_change", spec.on_change)):
         if given is not None and not callable(given):

@@ -57,7 +57,7 @@ class Told(Block):
             del self._children[child.id]
 
         child.state = ChildState.STOPPED
-        self._notify(child, "gone", error or child.error)
+        self._notify(child, "gone", error)
 
     def _notify(self, child: Child, state: str, error: BaseException | None) -> None:
         if child.spec.on_change is None:
@@ -101,7 +101,7 @@ class Told(Block):
 
     def count_children(self) -> ChildCounts:
         """How many there are."""
-        supervisors = sum(_is_supervisor(child) for child in self._children.values())
+        supervisors = sum(child.is_supervisor for child in self._children.values())
         return ChildCounts(
             specs=len(self._children),
             active=sum(child.state in _ACTIVE for child in self._children.values()),
@@ -156,11 +156,7 @@ class Told(Block):
             allowed=window.allowed,
             seconds=window.seconds,
             significant=child.spec.significant,
-            kind="supervisor" if _is_supervisor(child) else "worker",
+            kind="supervisor" if child.is_supervisor else "worker",
             error=child.error,
             path=self.path_of(child),
         )
-
-
-def _is_supervisor(child: Child) -> bool:
-    return bool(getattr(child.spec.start, "makes_supervisor", False))
