@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from dspex import Var
+from dspex import ProgramNotFound, Var
 from dspex.bridge import Bridge
 from dspex.programs import Bound, ProgramSpec
 from dspex.state import LocalState
@@ -25,6 +25,7 @@ class LocalHome:
         self.inside = 0
         self.asked: list[str] = []
         self._bridge = bridge
+        self.programs: dict[str, Bound] = {}
         self.state = LocalState()
         self.state.open(self.id, ttl=None, existing=None)
         for var in (TEMPERATURE, COUNT, NOTES, FACTS):
@@ -60,4 +61,11 @@ class LocalHome:
             self.inside -= 1
 
     async def bind(self, program: Any, program_id: str = "program", **options: Any) -> Bound:
-        return await Bound.open(self, ProgramSpec.make(program_id, program, **options))
+        self.programs[program_id] = bound = await Bound.open(self, ProgramSpec.make(program_id, program, **options))
+        return bound
+
+    def program(self, program_id: str) -> Bound:
+        if program_id not in self.programs:
+            raise ProgramNotFound(program_id, known=self.programs)
+
+        return self.programs[program_id]

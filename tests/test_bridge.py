@@ -195,11 +195,10 @@ async def test_a_worker_that_dies_or_can_not_start_never_raises_out_of_the_block
 
 
 async def test_a_defect_in_a_pool_closes_the_bridge_and_is_raised_bare_by_the_block(monkeypatch):
-    async def broken(self, seat):
-        await self._wanted.wait()
+    async def broken(self, name):
         raise Mine
 
-    monkeypatch.setattr("dspex.worker.host.pool.WorkerPool._one_life", broken)
+    monkeypatch.setattr("dspex.worker.host.seats.Seats.keep", broken)
     with pytest.raises(Mine):
         async with a_bridge() as bridge:
             with pytest.raises(BridgeClosed):

@@ -63,7 +63,7 @@ class Desk:
 
 def call(program: str, *, port: Any = None, **options: Any) -> WorkerCall:
     """A call of a program of `worker_programs`. What isn't an option of a call is an input."""
-    names = {"kind", "timeout", "chain", "wait", "meta", "key", "definition"}
+    names = {"kind", "timeout", "chain", "wait", "meta", "key", "definition", "call_other"}
     inputs = {name: value for name, value in options.items() if name not in names}
     given = {name: value for name, value in options.items() if name in names}
     if program.endswith("_async") or program == "read_many_at_once":

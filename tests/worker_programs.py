@@ -198,3 +198,26 @@ class Unknown:
 
 def unencodable():
     return Unknown()
+
+
+def calls(ctx, named, inputs=None):
+    return ctx.call(named, inputs)
+
+
+async def calls_async(ctx, named, inputs=None):
+    return await ctx.call(named, inputs)
+
+
+async def calls_many_async(ctx, n):
+    import asyncio
+
+    answers = await asyncio.gather(*[ctx.call("other", {"n": i}) for i in range(n)], return_exceptions=True)
+    return [str(answer) if isinstance(answer, Exception) else answer for answer in answers]
+
+
+def calls_by_hand(ctx, operations):
+    """Asks *operations* as they are, past all that is checked here; then reads x."""
+    from _dspex_child.wire import Op
+
+    ctx._call._link.send(ctx._call.stream, Op(operations))
+    return ctx.get("x")

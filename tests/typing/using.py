@@ -90,6 +90,8 @@ async def program(ctx: ProgramContext) -> None:
     await ctx.append(TAGS, 1)  # error
     await ctx.merge(FACTS, {"a": "b"})  # error
     await ctx.define("t", float, 0.7, mni=0.0)  # error
+    assert_type(await ctx.call("other", {"n": 1}, timeout=0.5), Any)
+    await ctx.call("other", n=1)  # error
 
 
 async def calling(bound: Bound) -> None:

@@ -24,6 +24,9 @@ GOOD: list[list[Any]] = [
     [1, "append", "log", {"a": 1}],
     [1, "merge", "m", {}],
     [1, "define", {"name": "x"}, 1],
+    [1, "call", "other"],
+    [1, "call", "other", {"n": object()}, 0.5],
+    [2, "cancel", 1],
 ]
 
 BAD: list[tuple[Any, str]] = [
@@ -35,6 +38,10 @@ BAD: list[tuple[Any, str]] = [
     ([1, "ids", 1], "The operation ids takes 0 to 0 arguments (), got 1."),
     ([1, "add", "n", True], "The operation add: expected n as int or float, got bool."),
     ([1, "set", "t", 1, [], None], "The operation set: expected metadata as dict or None, got list."),
+    ([1, "call", "other", [1]], "The operation call: expected inputs as dict or None, got list."),
+    ([1, "call", "other", None, True], "The operation call: expected timeout as float or int or None, got bool."),
+    ([1, "call", None], "The operation call: expected program as str, got NoneType."),
+    ([1, "cancel", "1"], "The operation cancel: expected operation as int, got str."),
     ([1, "set", "t", 1, None, True], "The operation set: expected expected_version as int or None, got bool."),
 ]
 

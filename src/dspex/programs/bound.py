@@ -14,9 +14,11 @@ from dspex._exceptions import CallTimeout, InvalidInputs, InvalidProgram, Progra
 from ._copying import copied_inputs
 from ._explaining import explained_import, explained_result
 from ._mapping import map_in_order
+from ._restoring import restored_inputs
 from ._timeouts import check_timeout
 from .chain import link
 from .in_host import run_in_task, run_in_thread
+from .prediction import Prediction
 from .signature import shape_told
 from .spec import ProgramSpec, Where
 
@@ -223,6 +225,16 @@ class Bound:
 
         return answer if self.spec.convert is None else self.spec.convert(answer)
 
+    async def _call_other(self, program_id: str, inputs: Mapping[str, Any] | None, timeout: float | None) -> Any:
+        """What this program, in a worker, calls: a program of its own context, with inputs that came as data."""
+        other = self._home.program(program_id)
+        answer = await other.call(other._restored(inputs), timeout=timeout)
+        return dict(answer) if isinstance(answer, Prediction) else answer
+
+    def _restored(self, inputs: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        run = self.spec.run
+        return inputs if run is None or inputs is None else restored_inputs(run, inputs)
+
     def _worker_call(self, inputs: dict[str, Any], shape: Shape, *, chain: tuple[str, ...], wait: bool) -> WorkerCall:
         from dspex.worker.host.port import WorkerCall  # a context that stays local never loads the workers' floor
 
@@ -234,6 +246,7 @@ class Bound:
             definition=self.spec.definition,
             inputs=copied_inputs(self.spec.id, inputs, shape.text),
             port=self._home.port,
+            call_other=self._call_other,
             kind=shape.kind,
             chain=chain,
             wait=wait,

@@ -7,7 +7,9 @@ context's one entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from anyio import from_thread
@@ -16,7 +18,10 @@ from anyio.lowlevel import EventLoopToken, current_token
 from dspex._exceptions import CallCancelled, ContextClosed, VariableNotFound
 from dspex.variables import Constraints, Definition, Quantity, Var
 
+from .chain import current_chain, on_behalf_of
+
 if TYPE_CHECKING:
+    from dspex.supervision._beside import Others
     from dspex.variables import Variable
 
     from .home import Home
@@ -38,13 +43,17 @@ _LENT: Final = "The call it was lent to has ended. Do what needs ctx before the 
 
 
 class Life:
-    """Whether the call that a context was made for still goes on. Written on the loop's thread, read by the program's."""
+    """
+    The call that a context was made for, and whether it still goes on. Made by the task that calls; written on the loop's thread, read by
+    the program's.
+    """
 
-    __slots__ = ("context_id", "end", "program_id")
+    __slots__ = ("chain", "context_id", "end", "program_id")
 
     def __init__(self, program_id: str, context_id: str = "") -> None:
         self.program_id: str = program_id
         self.context_id: str = context_id
+        self.chain: tuple[str, ...] = current_chain()
         self.end: Literal["returned", "abandoned"] | None = None
 
     def check(self) -> None:
@@ -183,14 +192,40 @@ class ProgramContext:
         variables: list[Variable] = await self._ask("list")
         return variables
 
+    async def call(self, program_id: str, inputs: Mapping[str, Any] | None = None, *, timeout: float | None = None) -> Any:
+        """
+        Call another program of this context and give its result.
+
+        It is a call on behalf of this one: it gets a place at once, ends when this one does, and has no more time.
+
+        Args:
+            program_id: as it was registered.
+            inputs: by name.
+            timeout: seconds until `CallTimeout`.
+
+        Raises:
+            ProgramNotFound: there is no such program.
+            CallCycle: calls are nested too deep, most likely in a circle.
+            DspexError: what else `Bound.call` raises.
+
+        """
+        self._life.check()
+        with on_behalf_of(self._life.chain):
+            return await self._home.program(program_id).call(inputs, timeout=timeout)
+
 
 class SyncProgramContext:
-    """The same for a program that blocks, in a thread of this process: each method waits for the loop to answer."""
+    """
+    The same for a program that blocks, in a thread of this process: each method waits for the loop to answer.
 
-    __slots__ = ("_context", "_life", "_token")
+    What it calls runs in *others*, beside the task that waits for the program.
+    """
 
-    def __init__(self, home: Home, life: Life) -> None:
+    __slots__ = ("_context", "_life", "_others", "_token")
+
+    def __init__(self, home: Home, life: Life, others: Others) -> None:
         self._context = ProgramContext(home, life)
+        self._others = others
         self._life = life
         self._token: EventLoopToken = current_token()
 
@@ -203,9 +238,12 @@ class SyncProgramContext:
         return repr(self._context)
 
     def _wait(self, operation: Callable[..., Any], *args: Any) -> Any:
+        return self._on_loop(from_thread.run, operation, *args)
+
+    def _on_loop(self, run: Callable[..., Any], function: Callable[..., Any], *args: Any) -> Any:
         self._life.check()
         try:
-            return from_thread.run(operation, *args, token=self._token)
+            return run(function, *args, token=self._token)
         except BaseException:
             self._life.check()  # the caller went away meanwhile, or its loop did: say that, not how it shows here
             raise
@@ -301,6 +339,43 @@ class SyncProgramContext:
         """All variables, in the order they were defined."""
         variables: list[Variable] = self._wait(self._context.list)
         return variables
+
+    def call(self, program_id: str, inputs: Mapping[str, Any] | None = None, *, timeout: float | None = None) -> Any:
+        """
+        Call another program of this context and give its result.
+
+        It is a call on behalf of this one: it gets a place at once, ends when this one does, and has no more time.
+
+        Args:
+            program_id: as it was registered.
+            inputs: by name.
+            timeout: seconds until `CallTimeout`.
+
+        Raises:
+            ProgramNotFound: there is no such program.
+            CallCycle: calls are nested too deep, most likely in a circle.
+            DspexError: what else `Bound.call` raises.
+
+        """
+        answer: Future[Any] = Future()
+        self._on_loop(from_thread.run_sync, self._begin, answer, partial(self._context.call, program_id, inputs, timeout=timeout))
+        try:
+            return answer.result()
+        except BaseException:
+            self._life.check()
+            raise
+
+    def _begin(self, answer: Future[Any], call: Callable[[], Awaitable[Any]]) -> None:
+        self._others.start_soon(self._answer, answer, call, name=f"dspex call by {self._life.program_id}")
+
+    async def _answer(self, answer: Future[Any], call: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            answer.set_result(await call())
+        except Exception as error:  # noqa: BLE001 - raised in the thread that waits
+            answer.set_exception(error)
+        except BaseException:
+            answer.set_exception(CallCancelled(self._life.program_id, reason=GONE))
+            raise
 
 
 def _several(vs: Iterable[Var[Any] | str]) -> list[Var[Any] | str]:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from dspex.worker.host.pool import WorkerPool
     from dspex.worker.host.port import Port
 
+    from .bound import Bound
+
 
 class Home(Protocol):
     """The context, as its programs see it."""
@@ -22,6 +24,10 @@ class Home(Protocol):
     @property
     def port(self) -> Port:
         """Where the door delivers what a worker asks of this context."""
+        ...
+
+    def program(self, program_id: str, /) -> Bound:
+        """The program *program_id*, for another one that calls it. Raises `ProgramNotFound`, or `ContextClosed`."""
         ...
 
     async def operate(self, name: str, /, *args: Any) -> Any:

@@ -24,6 +24,7 @@ from anyio import CapacityLimiter, RunFinishedError, WouldBlock, from_thread, to
 from anyio.lowlevel import RunVar, current_token
 
 from dspex._exceptions import Overloaded
+from dspex.supervision._beside import with_others
 
 from ._failure import PASSING, program_failed
 from .context import Life, ProgramContext, SyncProgramContext
@@ -83,6 +84,13 @@ class _Run:
             self._state = table[self._state]
             return self._state
 
+    async def in_thread(self, run: Callable[..., Any], inputs: dict[str, Any]) -> Any:
+        """Its place was taken; however this is left, it is given back."""
+        try:
+            return await to_thread.run_sync(self.work, run, inputs, abandon_on_cancel=True, limiter=_limiter(_extra, math.inf))
+        finally:
+            self.leave()
+
     def work(self, run: Callable[..., Any], inputs: dict[str, Any]) -> Any:
         """Run the program; in the thread."""
         if self._go(_BEGUN) is _State.DROPPED:
@@ -129,13 +137,10 @@ async def run_in_thread(
     if not nested:
         await _take_place(call, wait=wait)
 
-    try:
-        if home is not None:
-            inputs = {**inputs, CONTEXT: SyncProgramContext(home, life)}
+    if home is None:
+        return await call.in_thread(run, inputs)
 
-        return await to_thread.run_sync(call.work, run, inputs, abandon_on_cancel=True, limiter=_limiter(_extra, math.inf))
-    finally:
-        call.leave()
+    return await with_others(lambda others: call.in_thread(run, {**inputs, CONTEXT: SyncProgramContext(home, life, others)}))
 
 
 async def _take_place(call: _Run, *, wait: bool) -> None:

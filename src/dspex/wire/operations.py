@@ -1,7 +1,7 @@
 """
 What a worker may ask of the context its call belongs to, and with which arguments.
 
-Sessions are never named: the host takes the context from its own record of the call.
+Sessions are never named: the host takes the context from its own record of the call. All but the `ERRANDS` are operations of the state.
 """
 
 from __future__ import annotations
@@ -34,9 +34,14 @@ _SIGNATURES: dict[str, tuple[tuple[str, Types], ...]] = {
     "append": (("key", _KEY), ("item", (_ANY,))),
     "merge": (("key", _KEY), ("mapping", (dict,))),
     "define": (("definition", (dict,)), ("value", (_ANY,))),
+    "call": (("program", (str,)), ("inputs", (dict, _NONE)), ("timeout", (float, int, _NONE))),
+    "cancel": (("operation", (int,)),),
 }
 
 OPERATIONS: dict[str, tuple[str, ...]] = {name: tuple(argument for argument, _ in taken) for name, taken in _SIGNATURES.items()}
+ERRANDS = frozenset(("call", "cancel"))
+"""To call another program of the context, and to give up such a call, by the number of the operation that it was asked with."""
+
 _PLAIN = frozenset((str, int, float, bool, bytes, list, dict, _NONE))
 _FOUND_GOOD: set[tuple[Any, ...]] = set()  # the name and the types of operations that passed; few, since the table bounds them
 _CHECKS = {name: (tuple(types for _, types in taken), sum(_NONE not in types for _, types in taken)) for name, taken in _SIGNATURES.items()}

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from dspex.worker.host.restarts import INITIAL_DELAY, JITTER, MAX_DELAY, PROVED_SECONDS, Ending, Restarts
+from dspex.worker.host.restarts import FREE, INITIAL_DELAY, JITTER, MAX_DELAY, PROVED_SECONDS, Ending, Restarts
 
 
 class Even(random.Random):
@@ -47,3 +47,11 @@ def test_the_delay_varies_by_a_fifth():
         found.append(restarts.delay_after(Ending.NEVER_STARTED, lived=0.0))
 
     assert INITIAL_DELAY * (1 - JITTER) <= min(found) < max(found) <= INITIAL_DELAY * (1 + JITTER)
+
+
+def test_what_fails_to_run_a_worker_is_tried_more_slowly_from_the_first_time():
+    assert delays([Ending.BROKEN] * 3) == pytest.approx([0.1, 0.2, 0.4])
+
+
+def test_every_ending_has_its_row():
+    assert set(FREE) == set(Ending)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
-from .identifiers import MISSING, definition_of, is_named, key_of, keys_of, updates_of, variable_of
+from .identifiers import MISSING, definition_of, errand_of, is_named, key_of, keys_of, updates_of, variable_of
 from .loop import AsyncCall
 
 
@@ -108,3 +108,19 @@ class AsyncContext:
     async def list(self) -> List[Any]:
         """The same of all variables, in the order they were defined."""
         return [variable_of(told) for told in await self._call.ask("list")]
+
+    async def call(self, program_id: str, inputs: Optional[Mapping[str, Any]] = None, *, timeout: Optional[float] = None) -> Any:
+        """
+        Call another program of the context and give its result: plain data, of a DSPy program a dict of its output fields.
+
+        It is a call on behalf of this one: it gets a place at once, ends when this one does, and has no more time.
+
+        Args:
+            program_id: as it was registered.
+            inputs: by name.
+            timeout: seconds until `CallTimeout`.
+
+        Raises `ProgramNotFound`, `InvalidInputs`, `ProgramFailed`, `CallTimeout`, `CallCycle` (calls nested too deep, most likely in a
+        circle), and what else `Bound.call` raises in the host.
+        """
+        return await self._call.ask("call", *errand_of(program_id, inputs, timeout))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
+from itertools import count
 from typing import Any, List, Optional
 
 from ...wire import Malformed, Unencodable, error_from_wire, operations
@@ -21,6 +22,9 @@ CANCELLATIONS = ("CallCancelled", "CancelledError")
 
 KEY_ALONE = 3
 """The length of an operation that has nothing but a number, a name and what `identifiers` made."""
+
+_INPUTS = "ops[0][3]"
+"""How the path of an input begins, in the operation that calls another program."""
 
 GONE = "its connection to the host is closed"
 
@@ -43,7 +47,7 @@ class RunningCall:
         self.cancelled: Optional[str] = None
         self.began = False
         self._returned = False
-        self._operations = 0
+        self._numbers = count(1)
 
     def check(self) -> None:
         """Raise what an operation gets now: nothing while the call is open."""
@@ -77,13 +81,18 @@ class RunningCall:
 
     def next_operation(self) -> int:
         """A number for an operation, counting from 1."""
-        self._operations += 1
-        return self._operations
+        return next(self._numbers)
 
 
 def refused_value(operation: List[Any], error: Unencodable) -> Exception:
     """The error for an *operation* (number, name, arguments) of which something has no encoded form."""
     _, name, *args = operation
+    if name == "call":
+        path = f"inputs{error.path[len(_INPUTS) :]}" if error.path.startswith(_INPUTS) else "inputs"
+        problem = f"an input can't leave the worker at {path}: {error.type_name} ({error.reason})"
+        unfit: Exception = home().InvalidInputs(args[0], problem=problem)
+        return unfit
+
     variable = args[0] if args and isinstance(args[0], str) else f"ctx.{name}"
     path = error.path[len("ops[0][") :].partition("]")[2]
     refused: Exception = home().InvalidValue(

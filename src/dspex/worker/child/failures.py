@@ -35,7 +35,16 @@ def home() -> ModuleType:
 
 def failure(program: str, error: BaseException) -> Error:
     """The message that tells of *error*, which came out of *program* or of our dealing with it."""
-    return Error(*error_to_wire(error.error if isinstance(error, Refused) else program_failed(program, error)))
+    if isinstance(error, Refused):
+        return Error(*error_to_wire(error.error))
+
+    return Error(*error_to_wire(error if passes(error) else program_failed(program, error)))
+
+
+def passes(error: BaseException) -> bool:
+    """Whether *error* says already what happened, and where: it came from a call that the program made itself. Of either copy of dspex."""
+    ours = (_exceptions.ProgramFailed, _exceptions.CallCycle, home().ProgramFailed, home().CallCycle)
+    return type(error) in ours and hasattr(error, "facts")  # which one that a program made in odd ways may lack
 
 
 def program_failed(program: str, error: BaseException) -> _exceptions.ProgramFailed:

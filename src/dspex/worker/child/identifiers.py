@@ -93,6 +93,24 @@ def definition_of(declared: Any, type: Any, constraints: Mapping[str, Any]) -> D
     }
 
 
+def errand_of(program_id: Any, inputs: Optional[Mapping[str, Any]], timeout: Any) -> List[Any]:
+    """The arguments of a call of another program. Raises what the host would: `TypeError`, `ValueError`, `InvalidInputs`."""
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float))):
+        raise TypeError(f"timeout: expected a number of seconds of at least 0 or None, got {timeout!r}")
+
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"timeout: expected a number of seconds of at least 0 or None, got {timeout!r}")
+
+    given: Any = inputs
+    if inputs is not None and not isinstance(given, Mapping):
+        from .failures import home
+
+        raise home().InvalidInputs(program_id, problem=f"expected a mapping of names to inputs, got {type(given).__name__}")
+
+    name = str.__str__(program_id) if isinstance(program_id, str) else program_id
+    return [name, None if inputs is None else dict(inputs), None if timeout is None else float(timeout)]
+
+
 def is_named(error: BaseException, *names: str) -> bool:
     """Whether *error* is one of *names*, of whichever copy of dspex it comes."""
     return type(error).__name__ in names

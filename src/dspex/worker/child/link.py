@@ -73,12 +73,12 @@ class Link:
         self._wait_for_credit()
 
     def send_row(self, stream: int, row: Any) -> None:
-        """The same for an operation by itself, in short."""
+        """
+        The same for an operation by itself, in short. What of it needs credit leaves while somebody reads the answer.
+        """
         with self._lock:
             self.connection.send_row(stream, row)
             self._flush()
-
-        self._wait_for_credit()
 
     def _wait_for_credit(self) -> None:
         while self.connection.blocked:

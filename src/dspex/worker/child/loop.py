@@ -229,8 +229,22 @@ class AsyncCall(RunningCall):
         self._channel.ask_soon(self)
         try:
             return await future
+        except asyncio.CancelledError:
+            if name == "call" and not self._returned:
+                self._give_up(operation)
+
+            raise
         finally:
             del self._waiting[number]
+
+    def _give_up(self, operation: List[Any]) -> None:
+        """Nobody waits for the program that *operation* calls: it is cancelled, or never begun."""
+        unsent = [other for other in self.unsent if other is not operation]
+        if len(unsent) < len(self.unsent):
+            self.unsent = unsent
+        else:
+            self.unsent.append([self.next_operation(), "cancel", operation[0]])
+            self._channel.ask_soon(self)
 
     def answered(self, results: List[Any]) -> None:
         """Give the host's answers to those who wait; one nobody waits for any more is dropped."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ...wire import Call, Close, OpReply, Reply, Unencodable
 from .call import PAST_DEADLINE, RunningCall, checked, current, refused_value, told
@@ -130,7 +130,11 @@ class Slot:
 
 class SyncCall(RunningCall):
     """
-    A call in a slot. The program's own threads may use it too: one operation at a time, under a lock.
+    A call in a slot. The program's own threads may use it too.
+
+    Of those that wait for an answer one reads the connection, for all. When it has its own answer, or gives up, another one reads: each
+    that fails to become the reader is on the list of those who wait by then, and the reader wakes them after it has let go. So nobody
+    waits unread, and a program that one thread calls keeps no other thread from its variables.
     """
 
     cancelled: Optional[str]
@@ -138,7 +142,9 @@ class SyncCall(RunningCall):
     def __init__(self, link: Link, stream: int, message: Any) -> None:
         super().__init__(stream, message)
         self._link = link
-        self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._joining = threading.Lock()
+        self._waiting: Dict[int, Waiting] = {}
 
     def lend(self) -> Any:
         """The program's context, also as `current`."""
@@ -156,42 +162,121 @@ class SyncCall(RunningCall):
         Raises what the host answers, `CallCancelled`, `ContextClosed` once the program has returned, or `InvalidValue` for arguments
         that can't be encoded.
         """
-        with self._lock:
+        operation = checked([self.next_operation(), name, *args])
+        if not self._reading.acquire(blocking=False):
+            return self._ask_beside(operation)
+
+        try:
             self.check()
-            operation = checked([self.next_operation(), name, *args])
+            self._send(operation)
+            return self._read_answer(operation[0])
+        finally:
+            self._stop_reading()
+
+    def _send(self, operation: List[Any]) -> None:
+        try:
+            self._link.send_row(self.stream, operation)
+        except Unencodable as error:
+            raise refused_value(operation, error) from None
+        except Gone:
+            raise self.refusal(applied=None) from None
+
+    def _ask_beside(self, operation: List[Any]) -> Any:
+        """The same while another thread reads."""
+        number = operation[0]
+        with self._joining:
+            self.check()
+            waiting = self._waiting[number] = Waiting()
             try:
-                self._link.send_row(self.stream, operation)
-                return self._result(operation[0])
-            except Unencodable as error:
-                raise refused_value(operation, error) from None
-            except Gone:
-                raise self.refusal(applied=None) from None
+                self._send(operation)
+            except BaseException:
+                del self._waiting[number]
+                raise
+
+        try:
+            return self._wait(number, waiting)
+        finally:
+            del self._waiting[number]
+
+    def _wait(self, number: int, waiting: Waiting) -> Any:
+        while True:
+            waiting.woken.clear()
+            if waiting.answer is not None:
+                return _given(*waiting.answer)
+
+            self._look_up()
+            if self._reading.acquire(blocking=False):
+                try:
+                    return self._read_on(number, waiting)
+                finally:
+                    self._stop_reading()
+
+            waiting.woken.wait()
+
+    def _read_on(self, number: int, waiting: Waiting) -> Any:
+        # The last reader may have had the answer just before it let go, and may have been woken in this one's place.
+        if waiting.answer is not None:
+            return _given(*waiting.answer)
+
+        self._look_up()
+        return self._read_answer(number)
+
+    def _stop_reading(self) -> None:
+        self._reading.release()
+        if self._waiting:
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        for waiting in list(self._waiting.values()):
+            waiting.woken.set()
 
     def cancel(self, reason: str) -> None:
-        """Refuse every further operation, and wake the one that waits. Called by another thread."""
+        """Refuse every further operation, and wake those that wait. Called by another thread."""
         self.cancelled = reason
         self._link.ring()
 
     def end(self) -> None:
-        """The program has returned: close the call to the threads it left behind, waking one that waits."""
-        self._returned = True
-        if not self._lock.acquire(blocking=False):
+        """The program has returned: close the call to the threads it left behind, waking those that wait. None reads from here on."""
+        with self._joining:
+            self._returned = True
+
+        if not self._reading.acquire(blocking=False):
             self._link.ring()
-            self._lock.acquire()
+            self._reading.acquire()
 
-        self._lock.release()
+        self._wake_all()
 
-    def _result(self, number: int) -> Any:
+    def _read_answer(self, number: int) -> Any:
+        """Read until the operation *number* is answered."""
         while True:
-            event = self._link.read(self.deadline)
+            event = self._read()
             if event is None:
                 self._look_up()
             elif type(event[1]) is OpReply:
-                for found, fine, value in event[1].results:
-                    if found == number:
-                        return _given(fine, value)
+                answer = self._hand_out(event[1].results, number)
+                if answer is not None:
+                    return _given(*answer)
             elif type(event[1]) is Close:
-                raise Gone
+                raise self.refusal(applied=None)
+
+    def _read(self) -> Any:
+        try:
+            return self._link.read(self.deadline)
+        except Gone:
+            raise self.refusal(applied=None) from None
+
+    def _hand_out(self, results: List[Any], number: int) -> Optional[Tuple[bool, Any]]:
+        """Give the answers to those who wait; that of *number* comes back."""
+        mine = None
+        for found, fine, value in results:
+            waiting = self._waiting.get(found)
+            if found == number:
+                mine = (fine, value)
+            elif waiting is not None:
+                waiting.answer = (fine, value)
+                waiting.woken.set()
+
+        return mine
 
     def _look_up(self) -> None:
         """Woken while waiting for an answer: stop waiting if the call is no longer open. The operation may have happened."""
@@ -203,6 +288,14 @@ class SyncCall(RunningCall):
 
         if self.cancelled is not None:
             raise self.refusal(applied=None)
+
+
+class Waiting:
+    """A thread that waits for an answer which another one will read."""
+
+    def __init__(self) -> None:
+        self.woken = threading.Event()
+        self.answer: Optional[Tuple[bool, Any]] = None
 
 
 def _given(fine: bool, value: Any) -> Any:

@@ -1,9 +1,10 @@
 """
 The host's side of the workers: processes, their channels, the door to the variables, and pools.
 
-From below: `process` (one process) and `launch` (how it starts); `channel` (a socket with the protocol's state), `door` (operations) and
-`conversation` (one call); `worker` (a process with its channels); `visit` (a call in a worker); `places` and `restarts` (who may, and
-when again); `pool`. `port` has the words shared with whoever owns the variables.
+From below: `process` (one process) and `launch` (how it starts); `channel` (a socket with the protocol's state), `door` (operations),
+`nested` (calls that a program makes of others) and `conversation` (one call); `worker` (a process with its channels); `visit` (a call in a
+worker); `places` and `restarts` (who may, and when again); `seats` (each with one worker after the other, under a supervisor); `pool`.
+`port` has the words shared with whoever owns the variables.
 """
 
 # A context that stays local needs the words of `port` and no pool: what is behind a name is loaded when the name is used.

@@ -17,10 +17,11 @@ from ...wire import Call, Cancel, Close, Error, Log, Op, Reply
 from .channel import Channel, Ended
 from .door import SLICE, Door
 from .journal import relay
+from .nested import see_through
 
 if TYPE_CHECKING:
     from .channel import Event
-    from .port import Port
+    from .port import CallOther, Port
 
 Outcome = Reply | Error
 
@@ -47,44 +48,51 @@ class ThreadChannel(Channel):
 class ThreadTalk:
     """One call on a `ThreadChannel`. `outcome` may be awaited again after it was cancelled."""
 
-    __slots__ = ("_door", "channel", "over", "stream")
+    __slots__ = ("channel", "door", "over", "stream")
 
     def __init__(self, channel: ThreadChannel, stream: int, port: Port | None) -> None:
         self.channel: ThreadChannel = channel
         self.stream: int = stream
         self.over: bool = False
-        self._door = Door(channel, stream, port=port)
+        self.door: Door = Door(channel, stream, port=port)
 
-    async def outcome(self) -> Outcome:
+    async def outcome(self, call_other: CallOther | None = None) -> Outcome:
         """
-        Serves the program's operations until it ends.
+        Serves the program's operations until it ends; what it calls by *call_other* ends no later.
 
         Raises:
             Ended: the channel was closed, most likely since its worker has died.
             RemoteProtocolError: garbage came.
 
         """
-        while True:
+        return await self.heard() or await see_through(self, call_other)
+
+    async def heard(self) -> Outcome | None:
+        """Its end; None as soon as it asks for something that the door doesn't serve."""
+        while not self.door.errands:
             message = await self.channel.listen(self._take)
-            if type(message) is not Op:
+            if type(message) is Op:
+                await self.door.serve(message.ops)
+            elif message is not self.door:
                 return self._end(message)
 
-            await self._door.serve(message.ops)
+        return None
 
     def _take(self, event: Event) -> Any:
         """Serves what can be served in this step; gives back what can't."""
         message = event[1]
         if type(message) is Op and len(message.ops) <= SLICE:
-            self._door.serve_nowait(message.ops)
-        elif type(message) is Log:
-            relay(message)
-        else:
+            self.door.serve_nowait(message.ops)
+            return self.door if self.door.errands else None
+
+        if type(message) is not Log:
             return message
 
+        relay(message)
         return None
 
     def _end(self, message: object) -> Outcome:
-        self._door.shut = True
+        self.door.shut = True
         if isinstance(message, (Reply, Error)):
             self.over = True
             return message
@@ -93,13 +101,14 @@ class ThreadTalk:
 
     def cancel(self, control: Channel, reason: str) -> None:
         """Asks the program to end. Its thread may be busy, so this goes by way of the control connection."""
+        self.door.left = True
         if control.usable:
             control.connection.send(0, Cancel(reason, self.channel.index, self.stream))
             control.flush()
 
     def abandon(self) -> None:
         """Nothing more is answered on behalf of this call."""
-        self._door.shut = True
+        self.door.shut = True
 
 
 class LoopChannel(Channel):
@@ -160,14 +169,14 @@ class LoopChannel(Channel):
 class LoopTalk:
     """One call on a `LoopChannel`. `outcome` may be awaited again after it was cancelled."""
 
-    __slots__ = ("_done", "_door", "_outcome", "channel", "over", "stream")
+    __slots__ = ("_news", "_outcome", "channel", "door", "over", "stream")
 
     def __init__(self, channel: LoopChannel, stream: int, port: Port | None) -> None:
         self.channel: LoopChannel = channel
         self.stream: int = stream
-        self._door = Door(channel, stream, port=port)
+        self.door: Door = Door(channel, stream, port=port)
         self.over: bool = False
-        self._done = anyio.Event()
+        self._news = anyio.Event()
         self._outcome: Outcome | Exception | None = None
 
     def take_nowait(self, message: object) -> tuple[LoopTalk, Op] | None:
@@ -176,7 +185,8 @@ class LoopTalk:
             if len(message.ops) > SLICE:
                 return self, message
 
-            self._door.serve_nowait(message.ops)
+            self.door.serve_nowait(message.ops)
+            self._tell_of_errands()
         elif isinstance(message, (Reply, Error)):
             self.settle(message)
 
@@ -184,33 +194,46 @@ class LoopTalk:
 
     async def take(self, message: Op) -> None:
         """Serves a batch of any size."""
-        await self._door.serve(message.ops)
+        await self.door.serve(message.ops)
+        self._tell_of_errands()
+
+    def _tell_of_errands(self) -> None:
+        if self.door.errands:
+            self._news.set()
 
     def settle(self, outcome: Outcome | Exception) -> None:
         """Ends the call with what came, or with why nothing will."""
         self.over = True
         self.abandon()
         self._outcome = outcome
-        self._done.set()
+        self._news.set()
 
-    async def outcome(self) -> Outcome:
-        """Waits for the program's end. Raises as `ThreadTalk.outcome` does."""
-        await self._done.wait()
+    async def outcome(self, call_other: CallOther | None = None) -> Outcome:
+        """Waits for the program's end. Takes and raises what `ThreadTalk.outcome` does."""
+        return await self.heard() or await see_through(self, call_other)
+
+    async def heard(self) -> Outcome | None:
+        """Its end; None as soon as it asks for something that the door doesn't serve."""
+        await self._news.wait()
+        if self._outcome is None:
+            self._news = anyio.Event()
+            return None
+
         if isinstance(self._outcome, Exception):
             raise copy(self._outcome)  # each caller gets an error of its own
 
-        assert self._outcome is not None
         return self._outcome
 
     def cancel(self, control: Channel, reason: str) -> None:
         """Asks the program to end: its task is cancelled."""
+        self.door.left = True
         if self.channel.usable:
             self.channel.connection.send(self.stream, Cancel(reason))
             self.channel.flush()
 
     def abandon(self) -> None:
         """Nothing more is answered on behalf of this call."""
-        self._door.shut = True
+        self.door.shut = True
         self.channel.forget(self.stream)
 
 

@@ -3,18 +3,21 @@ The door: a running program's operations, brought to the context it was called f
 
 Whose variables they are is in the host's own record of the call; a frame can't name a session. An operation is served in the reader's
 own step if the context's gate is open. If not it is posted, in order, and answered later; the reader goes on reading, so that one
-context that is busy never keeps the calls of another waiting.
+context that is busy never keeps the calls of another waiting. Calls of other programs are no operations on the variables: they are kept
+for whoever waits for the program, see `nested`.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio.lowlevel
 
-from ..._exceptions import ContextClosed, InvalidValue
+from ..._exceptions import ContextClosed, DspexError, InvalidValue, ProgramFailed
 from ...wire import OpReply, Unencodable, error_to_wire
+from ...wire.operations import ERRANDS
 from .port import GateClosed
 
 if TYPE_CHECKING:
@@ -23,18 +26,30 @@ if TYPE_CHECKING:
 
 # So many operations are served in one step of the loop: about a millisecond's worth.
 SLICE: Final = 256
+# How the path of an answer's value begins.
+_VALUE: Final = "results[0][2]"
 
 
 class Door:
-    """One call's way to its context's variables."""
+    """
+    One call's way to its context's variables.
 
-    __slots__ = ("_channel", "_port", "_stream", "shut")
+    Attributes:
+        shut: True once nothing more is answered.
+        left: True once the program was asked to end: nothing more is begun for it.
+        errands: what the program asked for that is no operation on the variables, in order, until somebody takes it.
+
+    """
+
+    __slots__ = ("_channel", "_port", "_stream", "errands", "left", "shut")
 
     def __init__(self, channel: Channel, stream: int, *, port: Port | None) -> None:
         self._channel = channel
         self._stream = stream
         self._port: Port = NO_PORT if port is None else port
         self.shut: bool = False
+        self.left: bool = False
+        self.errands: deque[Sequence[Any]] = deque()
 
     async def serve(self, ops: Sequence[Sequence[Any]]) -> None:
         """Serves a batch of any size, a slice of it in each step of the loop."""
@@ -53,12 +68,16 @@ class Door:
         operate = self._port.operate_nowait
         results: list[list[Any]] = []
         for op in ops:
+            if op[1] in ERRANDS:
+                self.errands.append(op)
+                continue
+
             try:
                 results.append([op[0], True, operate(op[1], op[2:])])
             except GateClosed:
                 self._reply(results, ops)
                 results = []
-                self._port.post(op[1], op[2:], self._answer_to(op))
+                self._port.post(op[1], op[2:], self.answer_to(op))
             except Exception as error:  # noqa: BLE001 - the border: whatever an operation raises is the program's to hear
                 results.append([op[0], False, error_to_wire(error)])
 
@@ -66,10 +85,14 @@ class Door:
 
     def _serve_one(self, op: Sequence[Any]) -> None:
         """As a batch of one, in short: most are."""
+        if op[1] in ERRANDS:
+            self.errands.append(op)
+            return
+
         try:
             result = [op[0], True, self._port.operate_nowait(op[1], op[2:])]
         except GateClosed:
-            self._port.post(op[1], op[2:], self._answer_to(op))
+            self._port.post(op[1], op[2:], self.answer_to(op))
             return
         except Exception as error:  # noqa: BLE001 - the border: whatever an operation raises is the program's to hear
             result = [op[0], False, error_to_wire(error)]
@@ -97,7 +120,9 @@ class Door:
             op = next(op for op in ops if op[0] == result[0])
             self._channel.connection.send(self._stream, OpReply([[op[0], False, error_to_wire(_cannot_cross(op, error))]]))
 
-    def _answer_to(self, op: Sequence[Any]) -> Answer:
+    def answer_to(self, op: Sequence[Any]) -> Answer:
+        """What answers *op*, once, whenever that is."""
+
         def answer(result: Any, error: BaseException | None) -> None:
             if self.shut or not self._channel.usable:
                 return
@@ -108,9 +133,19 @@ class Door:
         return answer
 
 
-def _cannot_cross(op: Sequence[Any], error: Unencodable) -> InvalidValue:
+def _cannot_cross(op: Sequence[Any], error: Unencodable) -> DspexError:
+    if op[1] == "call":
+        return _result_cannot_cross(op[2], error)
+
     variable = op[2] if len(op) > 2 and isinstance(op[2], str) else op[1]
     return InvalidValue(variable, expected="a value that can go to a worker", got=f"{error.type_name} ({error.reason})", path=error.path)
+
+
+def _result_cannot_cross(program_id: str, error: Unencodable) -> ProgramFailed:
+    types = [f"{cls.__module__}.{cls.__qualname__}" for cls in InvalidValue.__mro__ if cls is not object]
+    path = f"result{error.path[len(_VALUE) :]}" if error.path.startswith(_VALUE) else "result"
+    where = f"at {path}: got {error.type_name} ({error.reason.rstrip('.')}). Return plain data: numbers, text, lists, dicts, records."
+    return ProgramFailed(program_id, type=types[0], message=where, types=types, did="returned a value that can't go to a worker")
 
 
 class _NoPort:

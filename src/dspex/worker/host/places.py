@@ -4,6 +4,8 @@ The places of a pool: who has one, who waits for one, and who is told that there
 Each worker has as many as the pool's `concurrency`. They go to whoever has waited longest, in the worker with the fewest calls;
 rather not in one that a cancelled program won't leave, which may be the end of that worker. A call on behalf of a running one is never made
 to wait for a place, which might be held by the very call it is made for: it gets one more.
+
+While the pool restarts all others wait, so that the calls that run can end, and are first once there are workers again.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class Places:
         workers: the workers that exist, kept by the pool.
         running: calls that hold a place.
         taken: places given out, ever.
+        held: whether none is given out, but to calls on behalf of running ones.
 
     """
 
@@ -52,6 +55,7 @@ class Places:
         self.workers: list[Worker] = []
         self.running: int = 0
         self.taken: int = 0
+        self.held: bool = False
         self._name = name
         self._options = options
         self._refuse = refuse
@@ -65,7 +69,7 @@ class Places:
     @property
     def ready(self) -> bool:
         """Whether there is a worker that takes calls and begins with them at once."""
-        return any(worker.standing is Standing.READY and worker.ready_at is not None for worker in self.workers)
+        return not self.held and any(worker.serves for worker in self.workers)
 
     def take_nowait(self, call: WorkerCall) -> Worker | None:
         """
@@ -79,7 +83,7 @@ class Places:
         if extra and len(call.chain) >= MAX_CHAIN:
             raise CallCycle(chain=call.chain, problem=f"Programs call one another more than {MAX_CHAIN} deep.")
 
-        if self._waiting and not extra:
+        if not extra and (self._waiting or self.held):
             return None
 
         worker = self._least_loaded(extra=extra)
@@ -163,15 +167,21 @@ class Places:
 
     def give_out(self) -> None:
         """Gives the places that are free to those who wait."""
-        while self._waiting:
-            worker = self._least_loaded(extra=self._waiting[0].extra)
+        while (turn := self._next()) is not None:
+            worker = self._least_loaded(extra=turn.extra)
             if worker is None:
                 return
 
-            turn = self._waiting.popleft()
+            self._waiting.remove(turn)
             turn.worker = worker
             self._enter(worker)
             turn.came.set()
+
+    def _next(self) -> _Turn | None:
+        if self.held:
+            return next((turn for turn in self._waiting if turn.extra), None)
+
+        return self._waiting[0] if self._waiting else None
 
     def send_away(self, error: DspexError) -> None:
         """Tells everyone who waits that there will be no place."""
@@ -187,4 +197,8 @@ class Places:
             if worker.standing is Standing.READY and (extra or worker.running < self._options.concurrency):
                 best = worker if best is None or worker.load < best.load else best
 
-        return best
+        return best if best is not None or not extra else self._retiring()
+
+    def _retiring(self) -> Worker | None:
+        # It may be retiring after the very call that another one is to be made for, and the next worker comes only after it.
+        return next((worker for worker in self.workers if worker.standing is Standing.RETIRING and worker.running), None)

@@ -3,26 +3,27 @@ A pool: so many workers kept running, each replaced when it ends, and calls brou
 
 Whoever waits for a worker is told at once when there will be none: the bridge closes, or no worker can be started. In the second case
 the pool goes on trying, ever more slowly, and a call made between two tries is told why the last one failed.
+
+A pool whose bridge is restarted stays the same object: it holds back the calls that have not begun, for its next workers, and those
+that were running are told that their worker has died.
 """
 
 from __future__ import annotations
 
 import enum
-import logging
-import signal
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from attrs import define, field
+from attrs import define
 
-from ..._exceptions import BridgeClosed, CallCancelled, CallTimeout, DspexError, RemoteProtocolError, StartFailed, WorkerDied
-from .launch import plan_launch
+from ..._exceptions import BridgeClosed, CallCancelled, CallTimeout, DspexError, RemoteProtocolError, WorkerDied
+from ...supervision import current_path
 from .options import Pool
 from .places import Places
 from .port import ProgramShape, WorkerCall
-from .restarts import Ending, Restarts
+from .seats import Seats, in_a_line
 from .statistics import PoolStatistics, WorkerStatistics
 from .visit import see_out, visit
 from .worker import NotTaken, Worker
@@ -32,17 +33,14 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from ...supervision import Branch
     from .conversation import LoopTalk, ThreadTalk
 
 __all__ = ["Pool", "WorkerPool"]
 
-_logger = logging.getLogger("dspex.worker")
-
 # Seconds after which workers start, unless a call wants one sooner: starting a process takes a third of a millisecond of the loop's
 # thread, which whoever has just opened the pool would rather have.
 _WARM_UP_DELAY: Final = 0.002
-# So many starts in a row, of workers that are known to be able to, may be ended by somebody's signal until callers are told of it.
-_CUT_DOWN: Final = 5
 
 
 class Phase(enum.Enum):
@@ -50,18 +48,16 @@ class Phase(enum.Enum):
 
     NEW = "not running"
     OPEN = "running"
+    RESTARTING = "restarting"
     DRAINING = "stopping"
     CUTTING = "closing"
+    PARKED = "parked"
     CLOSED = "closed"
 
 
-@define(eq=False)
-class _Seat:
-    """Where one of the pool's workers lives, and the next one after it."""
-
-    restarts: Restarts = field(factory=Restarts)
-    failing: bool = False
-    cut_down: int = 0
+# In these nothing is begun, and what was begun is told that the bridge is closed.
+_ENDED: Final = frozenset({Phase.CUTTING, Phase.PARKED, Phase.CLOSED})
+_REFUSING: Final = _ENDED | {Phase.NEW}
 
 
 @define
@@ -79,23 +75,17 @@ class WorkerPool:
 
     """
 
-    def __init__(self, name: str, options: Pool) -> None:
+    def __init__(self, name: str, options: Pool, *, bridge: str = "") -> None:
         self.name = name
         self.options = options
-        self._launch = plan_launch(name, options)
+        self._bridge = bridge
         self._phase = Phase.NEW
-        self._seats = [_Seat() for _ in range(options.workers)]
         self._places = Places(name, options, refuse=self._refuse)
+        self._seats = Seats(name, options, self._places, changed=self._tell)
         self._wanted = anyio.Event()
         self._news = anyio.Event()
-        self._failure: StartFailed | None = None
+        self._ended_for: BaseException | None = None
         self._tasks: TaskGroup | None = None
-        self._started = 0
-        self._deaths = 0
-        self._last_death = ""
-        self._last_words = ""
-        self._failed_starts = 0
-        self._missing: set[str] = set()
 
     def __repr__(self) -> str:
         places = self._places
@@ -125,17 +115,31 @@ class WorkerPool:
 
     def statistics(self) -> PoolStatistics:
         """What the pool is doing now and has done since it was made."""
-        places = self._places
+        places, seats = self._places, self._seats
         return PoolStatistics(
             workers=tuple(WorkerStatistics.of(worker) for worker in places.workers),
             running=places.running,
             waiting=places.waiting,
             calls=places.taken,
-            started=self._started + sum(worker.ready_at is not None for worker in places.workers),
-            deaths=self._deaths,
-            last_death=self._last_death,
-            last_words=self._last_words,
+            started=seats.started + sum(worker.ready_at is not None for worker in places.workers),
+            deaths=seats.deaths,
+            last_death=seats.last_death,
+            last_words=seats.last_words,
         )
+
+    def __branch__(self) -> Branch:
+        """How it looks in a supervisor's tree: below it its workers."""
+        from ...supervision import Branch
+
+        places, failure = self._places, self._seats.failure
+        facts = {
+            "ready": sum(worker.serves for worker in places.workers),
+            "workers": self.options.workers,
+            "running": places.running,
+            "waiting": places.waiting,
+        }
+        note = "" if failure is None else in_a_line(failure)
+        return Branch(self.name, "pool", self._phase.value, facts, self._seats.branches(), note)
 
     # --- calls ---------------------------------------------------------------------------------------------------------------
 
@@ -203,8 +207,11 @@ class WorkerPool:
                 again = True
                 progress.begun = False
             except (WorkerDied, CallCancelled) as error:
-                if self._phase in {Phase.CUTTING, Phase.CLOSED}:
+                if self._phase in _ENDED:
                     raise self._closed(applied=None) from error
+
+                if isinstance(error, CallCancelled) and self._phase is Phase.RESTARTING:
+                    raise _ended_by_restart(worker) from error
 
                 raise
             finally:
@@ -231,7 +238,7 @@ class WorkerPool:
 
     async def _admit(self, call: WorkerCall, *, again: bool) -> Worker:
         if not again:
-            self._refuse(newcomer=True)
+            self._refuse(newcomer=not call.chain)
 
         worker = self._places.take_nowait(call)
         if worker is None:
@@ -241,102 +248,50 @@ class WorkerPool:
         return worker
 
     def _refuse(self, *, newcomer: bool = False) -> None:
-        if self._phase is not Phase.OPEN and (newcomer or self._phase is not Phase.DRAINING):
+        if self._phase in _REFUSING or (newcomer and self._phase is Phase.DRAINING):
             raise self._closed(applied=False)
 
-        if self._failure is not None and all(seat.failing for seat in self._seats):
-            raise copy(self._failure) from self._failure.__cause__
+        failure = self._seats.failure
+        if failure is not None and self._phase is not Phase.RESTARTING:
+            raise copy(failure) from failure.__cause__
 
     def _closed(self, *, applied: bool | None) -> DspexError:
         error: DspexError = BridgeClosed(f"of pool {self.name!r}", status=self._phase.value)
         error.applied = applied
+        error.__cause__ = self._ended_for
         return error
 
-    # --- workers -------------------------------------------------------------------------------------------------------------
+    # --- its life ------------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Takes calls from now on; `run` must follow."""
+        """Takes calls from now on, and those it has held back; `run` must follow."""
         self._phase = Phase.OPEN
-
-    async def run(self) -> None:
-        """Keeps the workers running until it is cancelled, or `dismiss` has ended them."""
-        try:
-            with anyio.move_on_after(_WARM_UP_DELAY):
-                await self._wanted.wait()
-
-            async with anyio.create_task_group() as self._tasks:
-                for seat in self._seats:
-                    self._tasks.start_soon(self._keep, seat)
-        finally:
-            self._phase = Phase.CLOSED
-            self._places.send_away(self._closed(applied=False))
-            self._tell()
-
-    async def _keep(self, seat: _Seat) -> None:
-        while self._phase in {Phase.OPEN, Phase.DRAINING}:
-            pause = await self._one_life(seat)
-            await anyio.sleep(pause)
-
-    async def _one_life(self, seat: _Seat) -> float:
-        """Starts a worker, sees it through to its end, and says how many seconds later the next one is due."""
-        worker: Worker | None = None
-        try:
-            worker = Worker(self._launch, changed=self._tell, could_not_import=self._could_not_import)
-            seat.failing = False
-            self._places.workers.append(worker)
-            ending = await worker.run()
-            seat.cut_down = 0
-            self._failed_starts = 0
-        except StartFailed as error:
-            ending = Ending.NEVER_STARTED
-            if not self._was_cut_down(seat, worker):
-                self._could_not_start(seat, error)
-        finally:
-            if worker is not None and worker in self._places.workers:
-                self._places.workers.remove(worker)
-
-        self._count(worker, ending)
-        lived = 0.0 if worker is None or worker.ready_at is None else anyio.current_time() - worker.ready_at
-        return seat.restarts.delay_after(ending, lived=lived)
-
-    def _count(self, worker: Worker | None, ending: Ending) -> None:
-        self._started += worker is not None and worker.ready_at is not None
-        if ending in {Ending.DIED, Ending.NEVER_STARTED} and self._phase in {Phase.OPEN, Phase.DRAINING}:
-            self._deaths += 1
-            process = None if worker is None else worker.process
-            self._last_death = "no process could be started" if process is None else f"worker {process.pid} {process.ended}"
-            self._last_words = "" if process is None else process.last_words
-
-    def _could_not_import(self, module: str, trace: str) -> None:
-        """A worker goes on without a module of ``imports=``. Of each this is said once, not by each worker that follows."""
-        if module not in self._missing:
-            self._missing.add(module)
-            why = trace.rstrip().rpartition("\n")[2]
-            _logger.warning("A worker of pool %r could not import %r of imports= and goes on without it: %s", self.name, module, why)
-
-    def _was_cut_down(self, seat: _Seat, worker: Worker | None) -> bool:
-        """Whether somebody killed *worker* as it started. That says nothing against the next one: who waits for a place goes on waiting."""
-        if worker is None or worker.problem:
-            return False
-
-        # Of other signals after the greeting the modules of imports= are the likely cause.
-        code = worker.process.exit_code or 0
-        killed = code == -signal.SIGKILL if worker.greeted else code < 0 and self._started > 0
-        seat.cut_down += killed
-        return killed and seat.cut_down < _CUT_DOWN
-
-    def _could_not_start(self, seat: _Seat, error: StartFailed) -> None:
-        seat.failing = True
-        self._failure = error
-        self._failed_starts += 1
-        # Tries follow one another ever more slowly, and are told of more rarely still.
-        if self._phase in {Phase.OPEN, Phase.DRAINING} and self._failed_starts.bit_count() == 1:
-            _logger.warning("%s (try %d; the pool goes on trying)", error, self._failed_starts)
-
-        if all(seat.failing for seat in self._seats):
-            self._places.send_away(error)
+        self._places.held = False
+        self._ended_for = None
+        self._seats.put_up()
+        self._wanted = anyio.Event()
+        if self._places.waiting:
+            self._wanted.set()
 
         self._tell()
+
+    async def run(self) -> None:
+        """Keeps the workers running until `dismiss` has ended them. However this is left, there is no process any more."""
+        with anyio.move_on_after(_WARM_UP_DELAY):
+            await self._wanted.wait()
+
+        # From here on only `dismiss` ends it: it knows how.
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as self._tasks:
+                await self._seats.keep(self._title())
+                self._tasks.cancel_scope.cancel()
+
+        if not self._seats.closing:
+            raise RuntimeError(f"The supervisor of pool {self.name!r} ended, and nobody knows why.")
+
+    def _title(self) -> str:
+        title = self.name if current_path() or not self._bridge else f"{self._bridge} {self.name}"
+        return title.replace("/", "_") or "pool"
 
     def _tell(self) -> None:
         """Something has changed: free places are given out, and whoever waits for the pool looks again."""
@@ -351,29 +306,54 @@ class WorkerPool:
         if self._phase is Phase.OPEN:
             self._phase = Phase.DRAINING
 
+    def hold(self) -> None:
+        """Begins no more calls until it is opened again: they wait. Those that run, and what is called on their behalf, go on."""
+        self._phase = Phase.RESTARTING
+        self._places.held = True
+
     async def drain(self) -> None:
-        """Returns once every call has ended."""
-        while self._places.running or self._places.waiting:
+        """Returns once every call has ended, except those that are held back."""
+        while self._places.running or (self._places.waiting and not self._places.held):
             await self._news.wait()
 
-    async def dismiss(self) -> None:
+    async def dismiss(self, *, abrupt: bool = False) -> None:
         """
-        Ends what still runs, and then every worker. Calls that were running or waiting fail with `BridgeClosed`.
+        Ends what still runs, and lets `run` end, with every worker.
 
-        It takes no longer than `kill_after` for programs that won't end, and two seconds for workers that won't.
+        Calls that were running fail with `BridgeClosed`, and those that waited, unless they are held back. It takes no longer than
+        `kill_after` for programs that won't end, and two seconds for workers that won't. *abrupt* has time for neither.
 
         """
-        if self._phase is not Phase.CLOSED:
+        restarting = self._phase is Phase.RESTARTING
+        self._seats.close("its bridge is restarting" if restarting else "its bridge is closing")
+        if not restarting:
             self._phase = Phase.CUTTING
+            self._places.send_away(self._closed(applied=False))
 
-        self._places.send_away(self._closed(applied=False))
+        if not abrupt:
+            await self._cut()
+
+        self._seats.empty(abrupt=abrupt)
+        self._wanted.set()
+
+    async def _cut(self) -> None:
         for worker in self._places.workers:
-            worker.cut()
+            worker.cut(self._seats.closing)
 
         with anyio.move_on_after(self.options.kill_after):
             while self._places.running:
                 await self._news.wait()
 
-        async with anyio.create_task_group() as tasks:
-            for worker in self._places.workers:
-                tasks.start_soon(worker.close)
+    def close(self, *, parked: bool = False, error: BaseException | None = None) -> None:
+        """There are no workers any more, and none will come by themselves: everyone who waits is told. *error* is why, if anything is."""
+        self._phase = Phase.PARKED if parked else Phase.CLOSED
+        self._places.held = False
+        self._ended_for = error
+        self._places.send_away(self._closed(applied=False))
+        self._tell()
+
+
+def _ended_by_restart(worker: Worker) -> WorkerDied:
+    process = worker.process
+    ended = process.ended if process.exit_code is not None else "was asked to end, since its bridge restarts"
+    return WorkerDied(pid=process.pid, exit_code=process.exit_code, ended=ended, last_words=process.last_words)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from attrs import field, frozen
 
 Answer = Callable[[Any, BaseException | None], None]
+
+CallOther = Callable[[str, Mapping[str, Any] | None, float | None], Awaitable[Any]]
+"""Calls another program of the same context: its id, its inputs as they came from the worker, its timeout."""
 
 
 class GateClosed(Exception):
@@ -53,6 +56,7 @@ class WorkerCall:
         definition: how a worker gets the program; it is sent to each worker once.
         inputs: keyword arguments, of types that cross exactly.
         port: whose variables the program may use. None: nobody's.
+        call_other: how the program calls others of its context. None: it can't.
         kind: ``"sync"`` programs run on a thread with a socket of its own, ``"async"`` ones on the worker's loop.
         timeout: seconds from the moment the call is made, queueing included; None for no bound of its own.
         chain: the ids of the calls on whose behalf this one is made, outermost first.
@@ -66,6 +70,7 @@ class WorkerCall:
     definition: Mapping[str, Any]
     inputs: Mapping[str, Any] = field(factory=dict[str, Any])
     port: Port | None = None
+    call_other: CallOther | None = None
     kind: Literal["sync", "async"] = "sync"
     timeout: float | None = None
     chain: tuple[str, ...] = ()

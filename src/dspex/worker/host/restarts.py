@@ -36,9 +36,18 @@ class Ending(enum.Enum):
     NEVER_STARTED = "never started"
     """It did not get as far as saying hello."""
 
+    BROKEN = "broken"
+    """What runs it here failed."""
+
 
 # How many such endings in a row are replaced at once; None: each of them, since what causes them takes its own time.
-FREE: Final[dict[Ending, int | None]] = {Ending.RETIRED: None, Ending.KILLED: None, Ending.DIED: 3, Ending.NEVER_STARTED: 0}
+FREE: Final[dict[Ending, int | None]] = {
+    Ending.RETIRED: None,
+    Ending.KILLED: None,
+    Ending.DIED: 3,
+    Ending.NEVER_STARTED: 0,
+    Ending.BROKEN: 0,
+}
 
 
 # Seeding a generator takes longer than everything else about opening a pool.

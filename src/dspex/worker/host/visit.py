@@ -73,7 +73,7 @@ async def _converse(
     talk = _begin(worker, call, deadline)
     left = False
     try:
-        return await talk.outcome()
+        return await talk.outcome(call.call_other)
     except anyio.get_cancelled_exc_class():
         left = not talk.over and worker.runs
         raise

@@ -16,6 +16,7 @@ import anyio
 
 from ..._exceptions import DspexError, RemoteProtocolError, StartFailed
 from ..._version import __version__
+from ...supervision import current_path
 from ...wire import PROTOCOL, Call, Close, Drain, Hello, Log, codec
 from .channel import Channel, Ended
 from .channels import Channels
@@ -85,6 +86,7 @@ class Worker:
         self.ended: anyio.Event = anyio.Event()
         self.ready_at: float | None = None
         self.settled: anyio.Event = anyio.Event()
+        self._path = f"worker {self.process.pid}"
         self._launch = launch
         self._changed = changed
         self._could_not_import = could_not_import
@@ -105,6 +107,11 @@ class Worker:
         return self.standing is not Standing.GONE
 
     @property
+    def serves(self) -> bool:
+        """Whether it takes calls and begins with them at once."""
+        return self.standing is Standing.READY and self.ready_at is not None
+
+    @property
     def load(self) -> tuple[bool, int]:
         """What makes another worker the better one, most important first."""
         return self.lingering > 0, self.running
@@ -119,12 +126,14 @@ class Worker:
             StartFailed: it ended, or was ended, before it was ready, and nobody had asked for that.
 
         """
+        # Calls come from anywhere, and what they make it do is done here.
+        self._path = current_path() or self._path
         try:
             async with anyio.create_task_group() as self._tasks:
                 self._greet()
-                self._tasks.start_soon(self.process.drain_output)
-                self._tasks.start_soon(self._read_control)
-                self._tasks.start_soon(self._watch_start)
+                for task in (self.process.drain_output, self._read_control, self._watch_start):
+                    self._spawn(task)
+
                 await self.process.wait()
                 self._bury()
                 self._tasks.cancel_scope.cancel()
@@ -180,7 +189,7 @@ class Worker:
 
     def _spawn(self, function: Any) -> None:
         if self._tasks is not None and self.standing is not Standing.GONE:
-            self._tasks.start_soon(function)
+            self._tasks.start_soon(function, name=f"{self._path} ({function.__name__.strip('_').replace('_', ' ')})")
 
     # --- the control connection ----------------------------------------------------------------------------------------------
 
@@ -291,10 +300,10 @@ class Worker:
             self.control.connection.send(0, Close("", "no longer needed"))
             self.control.flush()
 
-    def cut(self) -> None:
+    def cut(self, reason: str) -> None:
         """Asks every program that runs in it to end."""
         for talk in list(self._talks):
-            talk.cancel(self.control, "the bridge is closing")
+            talk.cancel(self.control, reason)
 
     def kill(self, ending: Ending = Ending.KILLED, *, reason: str = "") -> None:
         """Ends it now. Calls in it fail with `WorkerDied`, which tells the *reason*."""

@@ -323,7 +323,7 @@ def leaves_a_waiting_thread(ctx):
     kept[:] = [asking, worker]
     worker.start()
     asking.wait()
-    while not ctx._call._lock.locked():
+    while not ctx._call._reading.locked():
         time.sleep(0)
     return "left"
 
@@ -532,3 +532,42 @@ def waits_for_file(path):
                 return file.read()
         time.sleep(0.005)
     return None
+
+
+def calls(ctx, program, inputs=None, timeout=None):
+    return ctx.call(program, inputs, timeout=timeout)
+
+
+async def async_calls(ctx, program, inputs=None, timeout=None):
+    return await ctx.call(program, inputs, timeout=timeout)
+
+
+def calls_in_a_thread_and_reads(ctx):
+    """It waits for a program in one thread and reads in another."""
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(ctx.call("other")))
+    thread.start()
+    while not ctx._call._reading.locked():
+        time.sleep(0)
+
+    answers.append(ctx.get("x"))
+    thread.join()
+    return answers
+
+
+async def gives_up_a_call(ctx):
+    """It asks for a program and cancels that, once before it was sent and once after."""
+    import asyncio
+
+    for rounds in (1, 2):
+        task = asyncio.ensure_future(ctx.call("other", {"rounds": rounds}))
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+
+        if rounds == 2:
+            await ctx.get("x")
+
+        task.cancel()
+        await asyncio.wait([task])
+
+    return await ctx.get("x")
