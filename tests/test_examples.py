@@ -36,6 +36,14 @@ switched: bridged production
 from the start: bridged 0
 joined later: bridged 1
 """,
+    "supervised_app": """\
+app  supervisor  running  one_for_one  restarts 0 of 3 in 5 s
+{because}Hello, Ada: visit 1
+Hello, Joe | another process: True
+ticks went on: True
+ChildCounts(specs=5, active=5, supervisors=1, workers=4)
+all gone: <Supervisor 'app' [closed | children: none | restarts: 0/3 in 5 s]>
+""",
     "dspy_module": """\
 backend: local
 backend: bridged
@@ -45,7 +53,8 @@ temperature: 0.2
 """,
 }
 
-NOT_A_SCRIPT = {"fastapi_service"}
+# Services: test_services.py serves them.
+NOT_A_SCRIPT = {"fastapi_service", "chat_service", "chat_on_trio", "chaos_service"}
 
 MARKED = [pytest.param(name, marks=pytest.mark.dspy) if name == "dspy_module" else name for name in PRINTS]
 
