@@ -37,6 +37,7 @@ FLOORS = [
     "modules",
     "testing",
     "_demo",
+    "_repl",
     "__main__",
 ]
 

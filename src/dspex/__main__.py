@@ -44,6 +44,13 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio", help="the event loop to run on")
     demo.set_defaults(run=_demo)
 
+    repl = commands.add_parser("repl", help="a prompt with await, a supervisor and a context ready")
+    loop = repl.add_mutually_exclusive_group()
+    for name in ("trio", "uvloop"):
+        loop.add_argument(f"--{name}", dest="loop", action="store_const", const=name, default="asyncio", help=f"on {name}, not asyncio")
+
+    repl.set_defaults(run=_repl)
+
     # The bench belongs to the source tree and isn't installed: it is offered where it is.
     if Path(TREE, "bench", "__main__.py").exists():
         bench = commands.add_parser("bench", help="what things cost, as ratios in one run")
@@ -57,6 +64,12 @@ def _demo(chosen: argparse.Namespace) -> int:
     from ._demo import run
 
     return run(chosen.backend)
+
+
+def _repl(chosen: argparse.Namespace) -> int:
+    from ._repl import run
+
+    return run(chosen.loop)
 
 
 def _bench(chosen: argparse.Namespace) -> int:

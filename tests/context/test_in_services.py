@@ -1,19 +1,11 @@
-"""Where contexts live: in the dependency of a web framework, behind a real server, on trio, and at the prompt of the asyncio REPL."""
+"""Where contexts live: in the dependency of a web framework, behind a real server, and on trio. At prompts: see tests/repl."""
 
 from __future__ import annotations
 
-import os
-import pty
-import re
-import select
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import fastapi
@@ -27,7 +19,6 @@ from starlette.routing import Route
 
 from dspex import Context, Status, Var
 
-SOURCE = Path(__file__).parents[2] / "src"
 COUNT = Var("count", int, 0)
 
 
@@ -197,138 +188,3 @@ def test_a_client_that_leaves_a_stream_leaves_no_watch(loop: Any) -> None:
             assert time.monotonic() < until
 
         assert client.get("/stop").text == "closed"
-
-
-# --- the REPL ------------------------------------------------------------------------------------------------------------------
-
-ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\r")
-
-
-class Repl:
-    """``python -m asyncio`` behind a pseudo-terminal."""
-
-    def __init__(self) -> None:
-        self._ours, theirs = pty.openpty()
-        environment = {**os.environ, "PYTHONPATH": str(SOURCE), "TERM": "dumb", "PYTHON_BASIC_REPL": "1", "PYTHONWARNINGS": "default"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-m", "asyncio"],
-            stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
-        )  # fmt: skip
-        os.close(theirs)
-        self.said = ""
-        self._until(">>> import asyncio\n>>> ")
-
-    def _read(self, until: float) -> bool:
-        ready, _, _ = select.select([self._ours], [], [], max(0.0, until - time.monotonic()))
-        if not ready:
-            return False
-
-        try:
-            data = os.read(self._ours, 65536)
-        except OSError:  # the other end is closed
-            return False
-
-        self.said += ESCAPES.sub("", data.decode(errors="replace"))
-        return bool(data)
-
-    def _until(self, text: str, since: int = 0) -> str:
-        until = time.monotonic() + 30
-        while text not in self.said[since:]:
-            assert self._read(until), f"waited for {text!r}; it said:\n{self.said}"
-
-        return self.said[since:]
-
-    def ask(self, line: str) -> str:
-        """Types *line* and tells what came until the next prompt."""
-        since = len(self.said)
-        os.write(self._ours, f"{line}\n".encode())
-        return self._until("\n>>> ", since)
-
-    def define(self, *lines: str) -> None:
-        """Types a compound statement."""
-        since = len(self.said)
-        for line in lines:
-            os.write(self._ours, f"{line}\n".encode())
-            self._until("... ", since)
-            since = len(self.said)
-
-        os.write(self._ours, b"\n")
-        self._until(">>> ", since)
-
-    def leave(self) -> str:
-        """Types end of file and tells all that came after it."""
-        since = len(self.said)
-        os.write(self._ours, b"\x04")
-        until = time.monotonic() + 30
-        while self._read(until):
-            pass
-
-        self.process.wait(30)
-        return self.said[since:]
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(30)
-
-        os.close(self._ours)
-
-
-@pytest.fixture
-def repl() -> Iterator[Repl]:
-    opened = Repl()
-    yield opened
-    opened.close()
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def used(repl: Repl) -> int:
-    """Starts a context at the prompt and uses it, in a worker too. Gives the worker's pid."""
-    repl.ask("import os, dspex")
-    repl.ask("ctx = await dspex.Context.start(variables=[dspex.Var('count', int, 0)])")
-    assert "5" in repl.ask("await ctx.variables.add('count', 5)").splitlines()[1]
-    if sys.version_info[:3] == (3, 13, 0):
-        # The asyncio prompt of 3.13.0, without its line editor, takes each line for a whole statement.
-        repl.ask("double = dspex.isolated(lambda n, ctx: [os.getpid(), ctx.add('count', n)])")
-    else:
-        repl.define("@dspex.isolated", "def double(n, ctx):", "    ctx.add('count', n)", "    return [os.getpid(), ctx.get('count')]")
-
-    repl.ask("bound = await ctx.register_program('double', double)")
-    answer = re.search(r"\[(\d+), (\d+)\]", repl.ask("await bound(n=2)"))
-    assert answer is not None, repl.said
-    assert int(answer[2]) == 7
-    assert "'bridged'" in repl.ask("ctx.backend.kind")
-    assert int(answer[1]) != repl.process.pid and alive(int(answer[1]))
-    return int(answer[1])
-
-
-NOISE = re.compile(r"Traceback|Warning|Error|was destroyed|never awaited|Exception ignored", re.IGNORECASE)
-
-
-def test_in_the_repl_a_context_starts_runs_a_function_of_the_prompt_in_a_worker_and_stops(repl: Repl) -> None:
-    worker = used(repl)
-    repl.ask("await ctx.stop()")
-    assert "closed" in repl.ask("str(ctx.status)")
-    assert not alive(worker)
-    left = repl.leave()
-    assert not NOISE.search(left), left
-    assert not NOISE.search(repl.said), repl.said
-    assert repl.process.returncode == 0
-
-
-def test_leaving_the_repl_without_stopping_leaves_no_process_and_says_nothing(repl: Repl) -> None:
-    worker = used(repl)
-    left = repl.leave()
-    assert not NOISE.search(left), left
-    until = time.monotonic() + 5
-    while alive(worker):
-        assert time.monotonic() < until, f"worker {worker} outlived its REPL"
-        os.sched_yield()
-
-    assert repl.process.returncode == 0

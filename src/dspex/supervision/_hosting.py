@@ -146,7 +146,7 @@ def _leave_abandoned() -> None:
 
 async def _leave_in_time(loop: Any) -> None:
     with anyio.move_on_after(GRACE):
-        return await leave_all()
+        await leave_all()
 
     for host, task in _held.items():
         if host.loop is loop:
