@@ -24,7 +24,7 @@ from anyio.abc import TaskGroup
 
 from .._exceptions import CallCycle, StartFailed, SupervisorClosed
 from ._hosting import HostTask
-from ._place import Place, current_path, place
+from ._place import Place, current_path, place, way_down_from
 from ._policy import EndedBy
 from ._spec import check_name
 from ._status import SupervisorStatus
@@ -91,11 +91,12 @@ class Block(ABC):
             await self._start_children()
             if self._body.cancel_called:
                 await anyio.lowlevel.checkpoint_if_cancelled()
+            elif self.ended_by == "auto_shutdown":
+                self._body.cancel()
         except BaseException as error:
             if await self._leave(type(error), error, error.__traceback__):
-                raise StartFailed(
-                    self.path, problem=f"it was ended by its {self.ended_by or 'owner'} before all children were up"
-                ) from None
+                problem = f"it was ended by its {self.ended_by or 'owner'} before all children were up"
+                raise StartFailed(f"The supervisor {self.path!r}", problem=problem) from None
 
             raise
 
@@ -171,9 +172,12 @@ class Block(ABC):
     def _end_from_within(self, why: EndedBy, failure: BaseException | None = None) -> None:
         """The same, for a reason of the children's: the body is ended too."""
         if not self._ending.is_set():
+            # One that has done its work before all children were up has started, as in OTP: then the body is ended where it waits first.
+            goes_on = why == "auto_shutdown" and self.status is SupervisorStatus.STARTING
             self._failure = failure
             self._end(why)
-            self._body.cancel()
+            if not goes_on:
+                self._body.cancel()
 
     @property
     def is_ending(self) -> bool:
@@ -240,16 +244,10 @@ class Block(ABC):
             raise self._failure
 
     def _refuse_own(self, what: str) -> None:
-        here = place.get()
-        chain: list[str] = []
-        while here is not None:
-            chain.insert(0, here.path)
-            if here.supervisor is self:
-                raise CallCycle(
-                    chain=[*chain, f"{self.path}.{what}"], problem=f"A child of supervisor {self.path!r} can't wait for its end."
-                )
-
-            here = here.above
+        inside = way_down_from(self)
+        if inside is not None:
+            chain, _ = inside
+            raise CallCycle(chain=[*chain, f"{self.path}.{what}"], problem=f"A child of supervisor {self.path!r} can't wait for its end.")
 
 
 def unwrapped(error: BaseException) -> BaseException:

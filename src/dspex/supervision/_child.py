@@ -6,7 +6,6 @@ A `Child` is kept as long as it is listed. A `Run` is one life: from the start o
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -29,6 +28,7 @@ class Run:
         task: whose end is the life's end.
         started: whether it has said that it is ready.
         over: whether it has ended.
+        overdue: whether it was asked to stop, has had its time, and is still there.
         revival: whether it is a restart by the supervisor itself, for which nobody waits.
         leaves: once it was asked to stop: the state that it leaves the child in.
         error: what it raised.
@@ -36,11 +36,12 @@ class Run:
     """
 
     __slots__ = (
+        "_passed",
         "_settled",
         "error",
         "leaves",
         "over",
-        "passed",
+        "overdue",
         "pause",
         "ready_without_saying",
         "revival",
@@ -55,12 +56,13 @@ class Run:
         self.value: Any = None
         self.started: bool = False
         self.over: bool = False
+        self.overdue: bool = False
         self.revival: bool = revival
         self.pause: float = pause
         self.since: float = 0.0
         self.leaves: str | None = None
         self.error: BaseException | None = None
-        self.passed: anyio.Event | None = None
+        self._passed: anyio.Event | None = None
         self._settled: anyio.Event | None = None
 
     @property
@@ -90,6 +92,7 @@ class Run:
         """It is ready, or over: who waits to know looks."""
         if self._settled is not None:
             self._settled.set()
+            self._settled = None  # of no use to anybody from now on, and larger than all else here
 
     async def wait_settled(self) -> None:
         """Waits until it is ready or over."""
@@ -102,10 +105,16 @@ class Run:
         assert self.task is not None
         await self.task.wait()
 
+    def let_pass(self) -> None:
+        """It is over, or overdue: whoever stops it goes on past it."""
+        if self._passed is not None:
+            self._passed.set()
+
     async def wait_passed(self) -> None:
-        """Waits until it is gone, or overdue: whoever stops it goes on past it then."""
-        if not self.over and self.passed is not None:
-            await self.passed.wait()
+        """Waits until it is over, or overdue."""
+        if not self.over and not self.overdue:
+            self._passed = self._passed or anyio.Event()
+            await self._passed.wait()
 
     def cancel(self) -> None:
         """Cancels its task."""
@@ -151,8 +160,7 @@ class Child:
 
     def let_go_of_start(self) -> None:
         """It will not be started again, and what its start holds is not kept for it."""
-        self.spec = copy(self.spec)
-        object.__setattr__(self.spec, "start", _spent)
+        self.spec = self.spec.with_start(_spent)
 
     def recall(self) -> None:
         """Its restart is not wanted any more."""

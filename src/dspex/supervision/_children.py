@@ -152,6 +152,10 @@ class Children(Lives):
 
         error = run.error
         child.error = error
+        if error is not None and not isinstance(error, Exception):
+            # For the whole program, and not for us to word.
+            raise error
+
         if error is None:
             # It returned: there is nothing to do for it.
             self._finished(child, None, by_itself=False)

@@ -134,13 +134,14 @@ class DynamicSupervisor(Children):
 
         # Those with the least time first: a task for each, to see it out, would be as many again.
         for seconds, child, run in sorted(waited_for, key=itemgetter(0)):
-            await self._pass(child, run, began + seconds)
+            if not run.over:
+                await self._pass(child, run, began + seconds)
 
     async def _pass(self, child: Child, run: Run, deadline: float) -> None:
         with anyio.move_on_at(deadline):
             await run.wait_passed()
 
-        if not run.over and run.passed is not None and not run.passed.is_set():
+        if not run.over and not run.overdue:
             assert self._kids is not None
             self._kids.start_soon(self._wait_overdue, child, run, anyio.current_time() - deadline + patience(child))
 

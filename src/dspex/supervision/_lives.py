@@ -51,6 +51,9 @@ class Lives(Told):
             if run.revival:
                 # Never a restart without a checkpoint before it.
                 await (anyio.sleep(run.pause) if run.pause else anyio.lowlevel.checkpoint())
+                if self.is_ending:
+                    return
+
                 self._tell(child, ChildState.STARTING)
 
             await self._run(child, run)
@@ -99,9 +102,7 @@ class Lives(Told):
         run.over = True
         child.run = None
         run.settle()
-        if run.passed is not None:
-            run.passed.set()
-
+        run.let_pass()
         error = run.error
         if error is not None and not isinstance(error, Exception):
             self._tell(child, ChildState.STOPPED, error)
@@ -131,7 +132,6 @@ class Lives(Told):
             self._kids.start_soon(self._see_out, child, run, politely, name=f"{self.path_of(child)} (its stop)")
 
     def _ask_or_cancel(self, child: Child, run: Run) -> bool:
-        run.passed = anyio.Event()
         self._tell(child, ChildState.STOPPING)
         politely = asks_first(child, run)
         if not politely:
@@ -147,9 +147,9 @@ class Lives(Told):
             await self._wait_overdue(child, run, anyio.current_time() - began)
 
     async def _wait_overdue(self, child: Child, run: Run, waited: float) -> None:
-        assert run.passed is not None
+        run.overdue = True
         self._tell(child, ChildState.OVERDUE)
-        run.passed.set()
+        run.let_pass()
         await report_until_gone(run, path=self.path_of(child), waited=waited)
 
     async def _stopped(self, child: Child, leaves: str) -> None:
@@ -190,6 +190,9 @@ class _TaskStatus:
         """It is ready; *value* is what its supervisor shows as its value."""
         if self._run.started:
             raise RuntimeError(f"{self._children.path_of(self._child)} called task_status.started() twice")
+
+        if self._run.over:
+            raise RuntimeError(f"{self._children.path_of(self._child)} called task_status.started() after it had ended")
 
         self._children._ready(self._child, self._run, value)
 

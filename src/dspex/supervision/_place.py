@@ -44,6 +44,20 @@ def current_path() -> str:
     return here.path if here is not None else ""
 
 
+def way_down_from(supervisor: object) -> tuple[list[str], Run] | None:
+    """The paths from the child of *supervisor* that this code runs in, or below, down to this code; and that child's life. None outside of it."""
+    here = place.get()
+    chain: list[str] = []
+    while here is not None:
+        chain.insert(0, here.path)
+        if here.supervisor is supervisor:
+            return chain, here.run
+
+        here = here.above
+
+    return None
+
+
 def sibling(name: str) -> Any:
     """
     What the running child *name* gave as its value: of the nearest supervisor above this code that has such a child.

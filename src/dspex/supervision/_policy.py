@@ -88,9 +88,12 @@ class Window:
         self._times: deque[float] = deque()
 
     def add(self, now: float) -> bool:
-        """Counts one more. Whether it is still allowed."""
+        """Counts one more, if it is allowed. Whether it is."""
+        if self.count(now) >= self.allowed:
+            return False
+
         self._times.append(now)
-        return self.count(now) <= self.allowed
+        return True
 
     def count(self, now: float) -> int:
         """How many count at the time *now*."""

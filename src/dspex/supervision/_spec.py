@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 Start: TypeAlias = Callable[..., Awaitable[Any]]
 Restart: TypeAlias = Literal["permanent", "transient", "temporary"]
@@ -137,12 +137,25 @@ class ChildSpec:
         """Whether its restarts are counted apart from its siblings'."""
         return self.on_limit == "park" or self.max_restarts is not None or self.max_seconds is not None
 
+    def with_start(self, start: Start) -> ChildSpec:
+        """The same with another start, which isn't looked at: it is never called. `copy.copy` takes twice as long."""
+        changed = object.__new__(ChildSpec)
+        for name in _FIELDS:
+            object.__setattr__(changed, name, getattr(self, name))
+
+        object.__setattr__(changed, "start", start)
+        return changed
+
+
+_FIELDS: Final = tuple(each.name for each in fields(ChildSpec))
+
 
 def check_name(label: str, name: Any) -> None:
     """Raises unless *name* can be a part of a path."""
     text: Any = name
     if not isinstance(text, str):
-        raise TypeError(f"{label}: expected a str, got {name!r}. Other keys can be turned into one: 1, 1.0 and True would be the same id.")
+        why = " Other keys can be turned into one: 1, 1.0 and True would be the same id." if label == "id" else ""
+        raise TypeError(f"{label}: expected a str, got {name!r}.{why}")
 
     if not name or "/" in name:
         raise ValueError(f"{label}: expected a str that isn't empty and has no '/', which divides paths, got {name!r}")

@@ -18,11 +18,11 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskStatus
 
-from .._exceptions import CallCycle, ChildExists
+from .._exceptions import CallCycle, ChildExists, StartFailed, SupervisorClosed
 from ._child import Child
 from ._children import Children, check_specs
 from ._facts import ChildInfo, ChildState
-from ._place import place
+from ._place import way_down_from
 from ._policy import AFFECTED, ENDS_ITSELF, AutoShutdown, Strategy
 from ._spec import ChildSpec, Delays, OnLimit, Restart, Shutdown
 
@@ -126,8 +126,15 @@ class Supervisor(Children):
     async def _start_children(self) -> None:
         async with self._turn:
             for child in list(self._children.values()):
-                if child.state is ChildState.NEW and not child.down:
-                    await self._started(child, failed="stopped")
+                if child.state is ChildState.NEW and not child.down and not self.is_ending:
+                    await self._start_unless_over(child)
+
+    async def _start_unless_over(self, child: Child) -> None:
+        try:
+            await self._started(child, failed="stopped")
+        except SupervisorClosed:
+            if self.ended_by != "auto_shutdown":
+                raise
 
     async def _stop_children(self) -> None:
         for child in self._children.values():
@@ -188,7 +195,7 @@ class Supervisor(Children):
         for child, run in reversed(runs):
             if run is not None:
                 await self._stopped(child, "restarting" if self._keeps(child) else "gone")
-            elif child.state is ChildState.STOPPED and not child.down:
+            elif child.state is ChildState.STOPPED and not child.down and self._lists(child):
                 # One that finished is started again with its group, as in OTP; one that was stopped by hand is not.
                 self._tell(child, ChildState.RESTARTING)
 
@@ -244,26 +251,34 @@ class Supervisor(Children):
             await self._start_by_hand(child, failed="gone")
         except BaseException:
             if child.run is None and self._children.get(spec.id) is child:
-                del self._children[spec.id]
+                self._forget(child)
 
             raise
 
         return self._info(child, self._counted_now())
 
     async def _start_by_hand(self, child: Child, *, failed: str) -> None:
-        self._refuse_unready(child)
+        self._refuse_whom_others_wait_for(child)
+        child.down = False
         async with self._turn if self.strategy != "one_for_one" else _FREE:
             self._admit()
-            if self._children.get(child.id) is child and child.run is None:
-                child.down = False
+            if child.down:
+                raise StartFailed(f"The child {self.path_of(child)!r}", problem="it was stopped before it was ready")
+
+            if self._find(child.id) is child and child.run is None:
                 await self._started(child, failed=failed)
 
-    def _refuse_unready(self, child: Child) -> None:
-        here = place.get()
-        if self.strategy != "one_for_one" and here is not None and here.supervisor is self and not here.run.started:
+    def _refuse_whom_others_wait_for(self, child: Child) -> None:
+        inside = way_down_from(self)
+        if inside is None or self.strategy == "one_for_one":
+            return
+
+        chain, run = inside
+        if not run.started or (run.asked and self._regrouping):
+            why = "is being stopped with its group" if run.started else "isn't ready"
             raise CallCycle(
-                chain=[here.path, self.path_of(child)],
-                problem=f"Child {here.path!r} isn't ready, and with {self.strategy} no other child starts before it is.",
+                chain=[*chain, self.path_of(child)],
+                problem=f"Child {chain[0]!r} {why}, and with {self.strategy} no other child starts before that is over.",
             )
 
     def _check_significance(self, spec: ChildSpec) -> None:

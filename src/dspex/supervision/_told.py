@@ -49,7 +49,8 @@ class Told(Block):
 
     def _tell(self, child: Child, state: ChildState, error: BaseException | None = None) -> None:
         child.state = state
-        self._notify(child, state.value, error)
+        if child.spec.on_change is not None:
+            self._notify(child, state.value, error)
 
     def _forget(self, child: Child, error: BaseException | None = None) -> None:
         """This supervisor will never start it again."""
