@@ -12,7 +12,7 @@ from pathlib import Path
 
 import anyio
 
-from bench import contexts, operations, switching, workers
+from bench import contexts, operations, supervision, switching, workers
 from bench.measure import Options, Row
 
 Theme = Callable[[Options], Awaitable[list[Row]]]
@@ -32,6 +32,10 @@ THEMES: list[tuple[str, Theme, str]] = [
     ("many at once in a worker", workers.many_at_once, "asyncio"),
     ("calling", workers.calling, "asyncio"),
     ("killed", workers.killed, "asyncio"),
+    ("restart", supervision.restart("asyncio"), "asyncio"),
+    ("restart on trio", supervision.restart("trio"), "trio"),
+    ("dynamic children", supervision.children, "asyncio"),
+    ("family", supervision.family, "asyncio"),
     ("idle", contexts.idle, "asyncio"),
     ("importing", contexts.importing, "asyncio"),
 ]

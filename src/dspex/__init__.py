@@ -63,6 +63,7 @@ from ._exceptions import (
     ProtocolError as ProtocolError,
     RemoteProtocolError as RemoteProtocolError,
     RestartLimitReached as RestartLimitReached,
+    SaveFailed as SaveFailed,
     SessionNotFound as SessionNotFound,
     SessionTaken as SessionTaken,
     StartFailed as StartFailed,
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
         Variables as Variables,
         whereis as whereis,
     )
+    from .context._family import Contexts as Contexts, FamilyStatistics as FamilyStatistics
     from .modules import LM as LM, ChainOfThought as ChainOfThought, Module as Module, Predict as Predict, ReAct as ReAct
     from .programs import (
         Bound as Bound,
@@ -117,6 +119,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "bridge": ("Bridge",),
     "context": ("BackendInfo", "CloseReason", "Context", "ContextStatistics", "Status", "SwitchReport", "Variables", "whereis"),
+    "context._family": ("Contexts", "FamilyStatistics"),
     "modules": ("LM", "ChainOfThought", "Module", "Predict", "ReAct"),
     "programs": ("Bound", "Prediction", "ProgramContext", "ProgramInfo", "SyncProgramContext", "isolated"),
     "state": ("BridgedState", "LocalState"),
@@ -166,9 +169,11 @@ __all__ = [
     "ContextCrashed",
     "ContextExpired",
     "ContextStatistics",
+    "Contexts",
     "DefinitionMismatch",
     "DspexError",
     "DynamicSupervisor",
+    "FamilyStatistics",
     "FenceLost",
     "InvalidBackend",
     "InvalidDefinition",
@@ -196,6 +201,7 @@ __all__ = [
     "ReAct",
     "RemoteProtocolError",
     "RestartLimitReached",
+    "SaveFailed",
     "SessionNotFound",
     "SessionTaken",
     "Snapshot",

@@ -240,6 +240,35 @@ class WrongThread(DspexError, RuntimeError):
         self.what: str = what
 
 
+class SaveFailed(DspexError, RuntimeError):
+    """
+    A family of contexts has ended, and some of them could not be saved. From the first of the errors.
+
+    Attributes:
+        family: its name.
+        errors: what kept each from being saved, by key.
+        snapshots: what each held then, by key; without those that could not be read.
+
+    """
+
+    applied: Optional[bool] = None
+
+    def __init__(self, family: str, *, errors: Mapping[str, BaseException], snapshots: Mapping[str, Any]) -> None:
+        first = next(iter(errors), "")
+        told = [repr(key) for key in list(errors)[:8]] + (["..."] if len(errors) > 8 else [])
+        why = f" The first: {type(errors[first]).__name__}: {errors[first]}" if errors else ""
+        super().__init__(
+            f"{len(errors)} contexts of family {family!r} could not be saved: {', '.join(told)}. What they held is in this error's "
+            f"'snapshots', by key.{why}",
+            family=family,
+            errors=dict(errors),
+            snapshots=dict(snapshots),
+        )
+        self.family = family
+        self.errors: Dict[str, BaseException] = dict(errors)
+        self.snapshots: Dict[str, Any] = dict(snapshots)
+
+
 class CallCycle(DspexError, RuntimeError):
     """Waiting here would wait for itself. *chain* has who waits for whom, outermost first."""
 

@@ -314,7 +314,7 @@ async def test_a_context_that_is_never_started_leaves_nothing_to_clean_up() -> N
         ({"session_id": 3}, "session_id: expected a non-empty str or None, got 3"),
         ({"mailbox_size": 0}, "mailbox_size: expected an int of at least 1, got 0"),
         ({"existing_state": "{}"}, "existing_state: expected a Snapshot"),
-        ({"bridge": "shared"}, "bridge: expected an open Bridge or None, got str"),
+        ({"bridge": 5}, "bridge: expected an open Bridge, the id of one under a supervisor, or None, got int"),
     ],
 )
 def test_options_that_cannot_be_are_refused_in_words(options: dict[str, Any], sentence: str) -> None:

@@ -212,9 +212,22 @@ def records(store: MemoryStore, session: str) -> Iterator[Record]:
 class NoPool(WorkerPool):
     """A worker pool that starts no worker."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._dismissed = anyio.Event()
+
+    def open(self) -> None:
+        """Nothing waits to be served by it."""
+        self._dismissed = anyio.Event()
+        super().open()
+
     async def run(self) -> None:
         """Nothing runs in it."""
-        await anyio.sleep_forever()
+        await self._dismissed.wait()
+
+    async def dismiss(self, *, abrupt: bool = False) -> None:
+        """Ends `run`."""
+        self._dismissed.set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -342,7 +342,7 @@ class Confused:
 
 
 def info(state: ChildState = ChildState.RUNNING, **facts) -> ChildInfo:
-    return ChildInfo("chat", state, **{"restarts": 1, "allowed": 3, "seconds": 5.0, **facts})
+    return ChildInfo("chat", state, **{"restarts": 1, "allowed": 3, "seconds": 5.0, "own_budget": True, **facts})
 
 
 def line(info: ChildInfo, **last) -> str:
@@ -376,12 +376,14 @@ def test_the_class_draws_and_not_what_an_instance_happens_to_hold():
 
 def test_a_supervisor_shows_the_budget_of_its_children_and_apart_from_it_how_often_it_was_restarted():
     group = Chat("running", restarts=2, allowed=9, seconds=60.0)
-    assert line(info(value=group)) == "chat  context  running  local  restarts 2 of 9 in 60 s  restarted 1×"
-    assert line(info(value=group, restarts=0)) == "chat  context  running  local  restarts 2 of 9 in 60 s"
+    assert line(info(value=group, lives=2)) == "chat  context  running  local  restarts 2 of 9 in 60 s  restarted 1×"
+    assert line(info(value=group, lives=1)) == "chat  context  running  local  restarts 2 of 9 in 60 s"
 
 
-def test_a_temporary_child_has_no_budget_to_show():
-    assert line(info(restart="temporary", value=Chat("running"))) == "chat  context  running  local"
+def test_a_child_shows_a_budget_only_if_it_is_its_own_and_always_how_often_it_was_restarted():
+    assert line(info(value=Chat("running"), own_budget=False)) == "chat  context  running  local"
+    assert line(info(value=Chat("running"), own_budget=False, lives=3)) == "chat  context  running  local  restarted 2×"
+    assert line(info(value=Chat("running"), lives=3)) == "chat  context  running  local  restarts 1 of 3 in 5 s  restarted 2×"
 
 
 class Mute(Exception):

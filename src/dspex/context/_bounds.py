@@ -18,7 +18,7 @@ from ..variables import Definition
 
 if TYPE_CHECKING:
     from ..variables import Cell
-    from ._entry import Entry
+    from ._service import Service
 
 # Encoded bytes. A container up to this can be copied and encoded within a step of 5 ms.
 LARGE = 256 << 10
@@ -35,7 +35,7 @@ class Bounds:
 
     __slots__ = ("_entry", "_told", "limit")
 
-    def __init__(self, entry: Entry, limit: int) -> None:
+    def __init__(self, entry: Service, limit: int) -> None:
         self._entry = entry
         self._told = False
         self.limit: int = limit

@@ -17,32 +17,30 @@ from __future__ import annotations
 
 import math
 from _thread import get_ident
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from .._exceptions import CallTimeout, ContextClosed, ContextCrashed, ContextExpired, DspexError, WrongThread
+from .._exceptions import CallTimeout, DspexError
 from ..abc import SyncStateBackend
 from ..state import AsyncBridgedState, BridgedState, LocalState
 from ..worker.host.port import GateClosed
-from ._bounds import WRITTEN, Bounds
-from ._mailbox import QUEUED, TAKEN, WITHDRAWN, Mailbox, Request
-from ._status import SERVING, Status
-from ._watch import Hub
+from ._behalf import in_turn
+from ._bounds import WRITTEN
+from ._mailbox import QUEUED, TAKEN, WITHDRAWN, Request
+from ._service import NO_CELLS, Service
+from ._status import Status
 
 if TYPE_CHECKING:
-    from ..abc import StateBackend
     from ..variables import Cell
 
 # Direct deliveries between two yields: at 0.2 us each they hold the loop for a fifth of a millisecond.
 BUDGET = 1000
 # Served in one go by the owner before it lets others run.
 BURST = 64
-
-NO_CELLS: dict[Any, Cell] = {}
 
 
 class Refused(Exception):
@@ -53,58 +51,12 @@ class Refused(Exception):
         self.error = error
 
 
-class Entry:
+class Entry(Service):
     """The gate, direct delivery, and the way through the mailbox, of one context."""
 
-    __slots__ = (
-        "_budgeted",
-        "_queued",
-        "backend",
-        "beyond",
-        "bounds",
-        "cells",
-        "context_id",
-        "crash_error",
-        "gate",
-        "hub",
-        "inflight",
-        "mailbox",
-        "on_crash",
-        "sheltered",
-        "status",
-        "synchronous",
-        "taking",
-        "thread",
-        "ttl",
-    )
-
-    def __init__(self, context_id: str, *, mailbox_size: int, max_container: int) -> None:
-        self.gate: int = 0
-        self.thread: int = 0
-        self.cells: dict[Any, Cell] = NO_CELLS
-        self.context_id: str = context_id
-        self.status: Status = Status.NEW
-        self.backend: SyncStateBackend | StateBackend | None = None
-        self.synchronous: bool = False
-        self.beyond: Callable[[Cell, Any], int] | None = None
-        self.mailbox: Mailbox = Mailbox(mailbox_size)
-        self.bounds: Bounds = Bounds(self, max_container)
-        self.hub: Hub | None = None
-        self.taking: anyio.CancelScope | None = None
-        self.sheltered: bool = False
-        self.crash_error: BaseException | None = None
-        self.on_crash: Callable[[], None] | None = None
-        self.inflight: Callable[[], bool] | None = None
-        self.ttl: float = 0.0
-        self._budgeted = 0
-        self._queued = 0
+    __slots__ = ()
 
     # --- the gate ----------------------------------------------------------------------------------------------------------------
-
-    def close_gate(self) -> None:
-        """No direct delivery from this step on."""
-        self._budgeted -= self.gate
-        self.gate = 0
 
     def open_gate(self) -> None:
         """Opens it, if the context runs on a synchronous backend and nothing is pending."""
@@ -125,6 +77,14 @@ class Entry:
         # A class derived from ours may do more in its methods than ours do: it is asked by them.
         self.cells = backend.cells if kind in (LocalState, BridgedState, AsyncBridgedState) else NO_CELLS
         self.arrange()
+
+    def uninstall(self) -> Any:
+        """No backend from this step on. Returns the one there was."""
+        backend, self.backend = self.backend, None
+        self.synchronous = False
+        self.cells = NO_CELLS
+        self.arrange()
+        return backend
 
     def arrange(self) -> None:
         """What a direct `set` has to do beyond writing the cell: nothing on a local backend that nobody watches."""
@@ -197,7 +157,9 @@ class Entry:
     async def enqueue(self, name: str, *args: Any) -> Any:
         """An operation through the mailbox, in order with all others. Cancelled or out of time before the owner takes it, it never happens."""
         self.admit()
+        self.out_of_turn(name)
         request = Request(name, args, deadline=anyio.current_effective_deadline())
+        request.of_call = self.inflight is not None and self.inflight()
         self.close_gate()
         try:
             await self.mailbox.ask(request)
@@ -213,53 +175,10 @@ class Entry:
 
         return request.result
 
-    def accept(self, request: Request) -> None:
+    def accept(self, request: Request, *, ahead: bool = False) -> None:
         """Takes in a request whose answer goes to its callback."""
-        self.mailbox.accept(request)
+        self.mailbox.accept(request, ahead=ahead)
         self.close_gate()
-
-    def admit(self) -> None:
-        """
-        Whether a newcomer is let in.
-
-        Raises:
-            ContextClosed: it isn't running (`ContextCrashed`, `ContextExpired` where that is why).
-            WrongThread: it comes from another thread.
-
-        """
-        if self.status not in SERVING and not (self.status is Status.STOPPING and self.inflight is not None and self.inflight()):
-            raise self.refusal()
-
-        self.on_thread()
-
-    def on_thread(self) -> None:
-        """
-        Whether the caller is on the context's own thread.
-
-        Raises:
-            WrongThread: it isn't.
-
-        """
-        if get_ident() != self.thread:
-            raise WrongThread(self.context_id)
-
-    def refusal(self, request: Request | None = None) -> DspexError:
-        """The error for one who comes too late, or whose request is left over."""
-        if self.status is Status.CRASHED:
-            error = ContextCrashed(
-                self.context_id, operation=request.name if request else "", applied=False, cause=_in_short(self.crash_error)
-            )
-            if request is not None and request.state == TAKEN:
-                error.applied = None
-
-            error.__cause__ = self.crash_error
-            return error
-
-        if self.status is Status.EXPIRED:
-            return ContextExpired(self.context_id, ttl=self.ttl)
-
-        hint = "Start it with 'async with' or 'await Context.start()'." if self.status is Status.NEW else ""
-        return ContextClosed(self.context_id, status="not started" if self.status is Status.NEW else self.status.value, hint=hint)
 
     # --- the owner's turn --------------------------------------------------------------------------------------------------------
 
@@ -291,14 +210,19 @@ class Entry:
         """The owner: serves the mailbox, in order, until it is closed."""
         try:
             while True:
-                await self._serve(await self.mailbox.receive())
+                request = await self.mailbox.receive()
+                if not self.mailbox.is_open:
+                    # It was handed over in the very step in which this life ended: it is still in the ledger, for the next.
+                    return
+
+                await self._serve(request)
                 for _ in range(BURST):
-                    request = self.mailbox.receive_nowait()
-                    if request is None:
+                    following = self.mailbox.receive_nowait()
+                    if following is None:
                         break
 
-                    await self._serve(request)
-        except anyio.EndOfStream:
+                    await self._serve(following)
+        except (anyio.EndOfStream, anyio.ClosedResourceError):
             return
 
     async def _serve(self, request: Request) -> None:
@@ -337,6 +261,7 @@ class Entry:
             return await self._run(request)
 
     async def _run(self, request: Request) -> Any:
+        in_turn.set(request)
         if request.name == "run":
             function, *args = request.args
             return await function(request, *args)
@@ -354,30 +279,6 @@ class Entry:
 
         return await hub.observe_async(name, args, getattr(self.backend, name))
 
-    # --- the end -----------------------------------------------------------------------------------------------------------------
-
-    def crash(self, error: BaseException, operation: str) -> ContextCrashed:
-        """The backend failed in a way that is no refusal: closes the gate, tells all who wait, wakes the owner. Returns the error to raise."""
-        crashed = ContextCrashed(self.context_id, operation=operation, applied=None, cause=_in_short(error))
-        crashed.__cause__ = error
-        if self.status not in SERVING and self.status is not Status.STOPPING:
-            return crashed
-
-        self.crash_error = error
-        self.finish(Status.CRASHED)
-        if self.on_crash is not None:
-            self.on_crash()
-
-        return crashed
-
-    def finish(self, status: Status) -> None:
-        """Ends service in this step: the gate closes, the owner is woken, everyone who waits is told why."""
-        self.status = status
-        self.close_gate()
-        self.mailbox.close(self.refusal)
-        if self.hub is not None:
-            self.hub.end(None if status is Status.CLOSED else self.refusal())
-
     async def _wait_for_budget(self) -> None:
         if self.synchronous and self.status is Status.RUNNING and not self.mailbox.ledger and get_ident() == self.thread:
             await checkpoint()
@@ -394,19 +295,6 @@ def _late(name: str) -> CallTimeout:
     error = CallTimeout(what=f"The operation {name!r}", seconds=0.0)
     error.applied = False
     return error
-
-
-def _in_short(error: BaseException | None) -> str:
-    if error is None:
-        return ""
-
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything, and the sentence must come out all the same
-        text = ""
-
-    name = type(error).__qualname__
-    return f"{name}: {text[:200]}" if text else name
 
 
 def write_in_place(cell: Cell, value: Any) -> int:

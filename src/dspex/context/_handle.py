@@ -9,24 +9,28 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType, MethodType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from .._exceptions import CallCycle, ContextClosed
 from ..state import backend_from
 from ..variables import Snapshot, Var
-from ._inside import NAMES, Inside, Options
+from ._claims import NAMES
+from ._inside import Inside
 from ._life import Life
-from ._options import ContextOptions
+from ._options import ContextOptions, Options, UnnamedOptions, check_options
 from ._seed_names import SeedNames
-from ._status import BackendInfo, CloseReason, ContextStatistics, Status
+from ._status import PAUSED, BackendInfo, CloseReason, ContextStatistics, Status
 from ._switch import Progress
 from ._variables import Variables
 
 if TYPE_CHECKING:
     from ..bridge import Bridge
     from ..programs import Bound
+    from ..supervision import Branch, ChildSpec
+    from ..supervision._spec import OnLimit, Restart, Shutdown
+    from ._seat import OnRestart
 
 _numbers = itertools.count(1)
 _NO_PROGRAMS: Mapping[str, Bound] = MappingProxyType({})
@@ -75,7 +79,8 @@ class Context(SeedNames):
         programs: registered at the start, by id. Those that need the bridge make the context switch before it is up.
         init: a function of the context, plain or async, called at the end of the start.
         backend: ``"local"``, ``"bridged"``, or a backend of your own: a class or an object with the methods of `dspex.abc`.
-        bridge: a shared, open `Bridge`; without one the context opens a private one when it first needs it.
+        bridge: a shared, open `Bridge`, or the id of one that is a child of a supervisor above this context; without one the context
+            opens a private one when it first needs it.
         session_id: the key of its session, kept when it stops; generated if not given, and then dropped with it.
         ttl: seconds without any use after which it expires, within a quarter more. None: never.
         existing_state: variables to begin with, exactly as they were.
@@ -97,14 +102,14 @@ class Context(SeedNames):
         programs: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
         init: Init | None = None,
         backend: Any = "local",
-        bridge: Bridge | None = None,
+        bridge: Bridge | str | None = None,
         session_id: str | None = None,
         ttl: float | None = None,
         existing_state: Snapshot | None = None,
         mailbox_size: int = 1024,
         max_container: int = 16 << 20,
     ) -> None:
-        _check_options(
+        check_options(
             name=name,
             session_id=session_id,
             ttl=ttl,
@@ -134,7 +139,12 @@ class Context(SeedNames):
 
     def __repr__(self) -> str:
         label = f"{self.name!r} " if self.name else ""
-        return f"<Context {label}{self.id} [{self.status} | {self._inside.kind} | operations: {self.variables.operations}]>"
+        lives = f" | lives: {self._inside.lives}" if self._inside.seat is not None else ""
+        return f"<Context {label}{self.id} [{self.status} | {self._inside.kind} | operations: {self.variables.operations}{lives}]>"
+
+    def __branch__(self) -> Branch:
+        """What it shows of itself in a tree."""
+        return self._inside.branch()
 
     # --- what it tells -----------------------------------------------------------------------------------------------------------
 
@@ -170,11 +180,15 @@ class Context(SeedNames):
             calls=len(self._inside.calls or ()),
             watches=len(entry.hub) if entry.hub is not None else 0,
             switches=self._inside.switches,
+            lives=self._inside.lives,
         )
 
     # --- its life ----------------------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        if self._inside.seat is not None:
+            self._inside.seat.refuse_others()
+
         if self.status is not Status.NEW:
             raise ContextClosed(self.id, status=self.status.value, hint="A context is started once: make a new one.")
 
@@ -198,6 +212,59 @@ class Context(SeedNames):
         await context._inside.start()
         return context
 
+    @classmethod
+    def child_spec(
+        cls,
+        name: str,
+        *,
+        restart: Restart = "permanent",
+        shutdown: Shutdown | None = None,
+        on_restart: OnRestart = "keep",
+        backoff: Any = None,
+        significant: bool = False,
+        max_restarts: int | None = None,
+        max_seconds: float | None = None,
+        on_limit: OnLimit = "escalate",
+        **options: Unpack[UnnamedOptions],
+    ) -> ChildSpec:
+        """
+        A context as a child of a supervisor, under its *name* there and for `whereis`. The child's value is the context: one handle for ever,
+        over its restarts and those of its supervisor.
+
+        When it crashes, what it had in hand is answered `ContextCrashed`; what is queued, and who comes meanwhile, waits for the next life, and
+        is served in order. When it is stopped for good and started again, the same handle is live again, with a new state.
+
+        Args:
+            name: its name, and its id among the supervisor's children.
+            restart: see `ChildSpec`, as for the rest of these.
+            shutdown: seconds it has to stop; most of it is for calls in flight. 30 unless told.
+            on_restart: ``"keep"``: the next life goes on with the state, if its backend has ``atomic_updates``; ``"fresh"``: each life
+                begins with what the options say, before anything queued is served.
+            backoff: see `ChildSpec`.
+            significant: see `ChildSpec`.
+            max_restarts: see `ChildSpec`.
+            max_seconds: see `ChildSpec`.
+            on_limit: see `ChildSpec`. Parked, it refuses everybody with `ContextCrashed` and keeps its state.
+            **options: as for the class.
+
+        Raises:
+            TypeError, ValueError, InvalidBackend: an option can't be.
+
+        """
+        from ._seat import Terms, seated
+
+        terms = Terms(
+            on_restart=on_restart,
+            restart=restart,
+            shutdown=shutdown,
+            backoff=backoff,
+            significant=significant,
+            max_restarts=max_restarts,
+            max_seconds=max_seconds,
+            on_limit=on_limit,
+        )
+        return seated(cls(name=name, **options), name, terms)
+
     async def stop(self) -> None:
         """
         Stops it, in order: newcomers are refused, calls in flight have time to end and may still use it, then are cancelled; the mailbox is
@@ -211,16 +278,17 @@ class Context(SeedNames):
         if inside.life is not None and inside.close_reason is None:
             self.variables.on_thread()
 
+        self.variables.out_of_turn("stop()")
         if inside.calls is not None and (chain := inside.calls.own_chain()):
             raise CallCycle(chain=[*chain, "stop()"], problem=f"Context {self.id!r} can't be stopped by a program of its own.")
 
-        if inside.life is None:
+        if inside.seat is not None and inside.life is None and self.status in PAUSED:
+            await inside.seat.retire()
+        elif inside.life is None:
             if self.status is Status.NEW:
                 self.variables.finish(Status.CLOSED)
 
-            return
-
-        if inside.host is not None:
+        elif inside.host is not None:
             inside.host.release()
             inside.life.turn_back()
             await inside.host.closed.wait()
@@ -228,12 +296,13 @@ class Context(SeedNames):
             await inside.life.stop()
 
     async def wait_closed(self) -> CloseReason:
-        """Waits until it has ended, and tells how."""
-        if self._inside.life is not None and self._inside.close_reason is None:
+        """Waits until it has ended for good, and tells how. Under a supervisor it lives over its restarts."""
+        inside = self._inside
+        if inside.close_reason is None and (inside.life is not None or self.status in PAUSED):
             self.variables.on_thread()
-            await self._inside.life.closed.wait()
+            await inside.closed.wait()
 
-        return self._inside.close_reason or CloseReason(self.status)
+        return inside.close_reason or CloseReason(self.status)
 
     # --- the bridge --------------------------------------------------------------------------------------------------------------
 
@@ -308,7 +377,11 @@ class Context(SeedNames):
             CallTimeout: *timeout* passed.
 
         """
-        return await self._inside.registry.find(program_id).call(inputs or {}, timeout=timeout, wait=wait)
+        inside = self._inside
+        if inside.seat is not None:
+            await inside.seat.wait_up(at_work=inside.calls is not None and inside.calls.is_inside())
+
+        return await inside.registry.find(program_id).call(inputs or {}, timeout=timeout, wait=wait)
 
     # --- state as a whole --------------------------------------------------------------------------------------------------------
 
@@ -316,62 +389,3 @@ class Context(SeedNames):
         """All variables with everything that is known of them, as of one moment."""
         found: Any = await self.variables.list()
         return Snapshot(session_id=self.id, variables=found)
-
-
-_PAIRS: tuple[type[Any], ...] = (tuple, list)
-
-
-def _check_options(
-    *,
-    name: Any,
-    session_id: Any,
-    ttl: Any,
-    sizes: Mapping[str, Any],
-    existing_state: Any,
-    bridge: Any,
-    variables: Any,
-    programs: Any,
-    init: Any,
-) -> None:
-    for label, text in (("name", name), ("session_id", session_id)):
-        if text is not None and (not isinstance(text, str) or not text):
-            raise TypeError(f"{label}: expected a non-empty str or None, got {text!r}")
-
-    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 < ttl < float("inf")):
-        raise ValueError(f"ttl: expected a positive, finite number of seconds or None, got {ttl!r}")
-
-    for label, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"{label}: expected an int of at least 1, got {size!r}")
-
-    if existing_state is not None and not isinstance(existing_state, Snapshot):
-        raise TypeError(f"existing_state: expected a Snapshot (see Snapshot.from_json) or None, got {type(existing_state).__name__}")
-
-    if bridge is not None and not hasattr(bridge, "store"):
-        raise TypeError(f"bridge: expected an open Bridge or None, got {type(bridge).__name__}")
-
-    if init is not None and not callable(init):
-        raise TypeError(f"init: expected a function of the context or None, got {init!r}")
-
-    _check_contents(variables, programs)
-
-
-def _check_contents(variables: Any, programs: Any) -> None:
-    vars_asked = "variables: expected a list of Vars"
-    for var in _items(variables, vars_asked):
-        if not isinstance(var, Var):
-            raise TypeError(f"{vars_asked}, got {var!r} in it")
-
-    pairs_asked = "programs: expected a mapping of ids to programs, or pairs of them"
-    for pair in () if isinstance(programs, Mapping) else _items(programs, pairs_asked):
-        if not isinstance(pair, _PAIRS) or len(pair) != 2:
-            raise TypeError(f"{pairs_asked}, got {pair!r} in it")
-
-
-def _items(given: Any, asked: str) -> tuple[Any, ...]:
-    """What is in *given*, where looking doesn't use it up: an iterator is read once, and not here."""
-    held: Any = given
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise TypeError(f"{asked}, got {given!r}")
-
-    return tuple(held) if isinstance(given, Collection) else ()

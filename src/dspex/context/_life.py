@@ -28,7 +28,7 @@ from .._exceptions import BackendInitError, DspexError, SessionNotFound
 from ..abc import SyncStateBackend
 from ..state import bridged_over
 from ._mailbox import Request
-from ._status import SERVING, CloseReason, Status
+from ._status import SERVING, Status
 
 if TYPE_CHECKING:
     from ..abc import SessionStore
@@ -59,41 +59,33 @@ async def load_the_bridge() -> None:
 class Life:
     """From entering the block to leaving it."""
 
-    __slots__ = ("_body", "_bridge", "_closed", "_closing", "_context", "_group", "_owner", "_up")
+    __slots__ = ("_body", "_closing", "_context", "_group", "_owner", "_up")
 
     def __init__(self, context: Inside) -> None:
         self._context = context
         self._group: TaskGroup = anyio.create_task_group()
         self._body = anyio.CancelScope()
         self._owner: anyio.TaskHandle[None] | None = None
-        self._bridge: Bridge | None = None
         self._up = False
         self._closing = False
-        self._closed: anyio.Event | None = None
+
+    @property
+    def up(self) -> bool:
+        """Whether it came up."""
+        return self._up
 
     # --- the block ---------------------------------------------------------------------------------------------------------------
 
     async def begin(self) -> None:
         """Enters: opens the backend, starts the owner, defines and registers what the context is to begin with."""
-        context = self._context
-        entry = context.variables
+        entry = self._context.variables
         entry.thread = get_ident()
-        entry.on_crash = self._body.cancel
-        try:
-            context.reserve()
-        except DspexError:
-            self._closing = True
-            entry.finish(Status.CLOSED)
-            self._over()
-            raise
-
-        entry.mailbox.open()
-        entry.status = Status.STARTING
+        entry.on_crash = self._on_crash
+        self._claim()
         await self._group.__aenter__()
         self._body.__enter__()
         try:
-            await self._open()
-            await context.furnish()
+            await self._come_up()
             if self._body.cancel_called:
                 # Stopped where nothing was awaited any more. To ask always would walk through all scopes that this one is in.
                 await anyio.lowlevel.checkpoint_if_cancelled()
@@ -104,7 +96,34 @@ class Life:
             raise
 
         self._up = True
-        context.publish()
+        self._context.publish()
+
+    def _on_crash(self) -> None:
+        self._body.cancel()
+
+    def _claim(self) -> None:
+        entry = self._context.variables
+        try:
+            self._context.reserve()
+        except DspexError:
+            self._closing = True
+            entry.finish(Status.CLOSED)
+            self._context.over()
+            raise
+
+        entry.status = Status.STARTING
+
+    async def _come_up(self) -> None:
+        context = self._context
+        entry = context.variables
+        await self._open()
+        entry.mailbox.open()
+        entry.status = Status.RUNNING
+        self._start_owner()
+        entry.open_gate()
+        await context.furnish()
+        if context.ttl is not None:
+            self._expire_when_idle(context.ttl)
 
     async def end(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
         """
@@ -117,12 +136,23 @@ class Life:
             # On trio it may raise: what is left of a group of the body's exceptions, with our own cancellation taken out of it.
             ended_by_us = bool(self._body.__exit__(kind, error, traceback))
         finally:
-            await self._leave(DRAIN if error is None else 0.0)
+            await self._leave(self._grace() if error is None else 0.0)
 
-        if self._context.status is Status.CRASHED and (ended_by_us or error is None):
+        if self._has_crashed() and (ended_by_us or error is None):
             raise self._context.variables.refusal()
 
         return ended_by_us
+
+    def _grace(self) -> float:
+        """Seconds that calls in flight have to end by themselves."""
+        return DRAIN
+
+    def _patience(self) -> float:
+        """Seconds that the owner has to finish what it has taken."""
+        return SETTLE
+
+    def _has_crashed(self) -> bool:
+        return self._context.status is Status.CRASHED
 
     async def _leave(self, grace: float) -> None:
         try:
@@ -139,6 +169,7 @@ class Life:
         context = self._context
         spec = context.spec
         backend: Any = None
+        context.resolve_bridge()
         try:
             backend = await self._resumed()
             if backend is None:
@@ -151,9 +182,10 @@ class Life:
             raise BackendInitError(spec.name, problem=f"{type(error).__name__}: {error}") from error
 
         context.install(backend)
-        context.variables.status = Status.RUNNING
+
+    def _start_owner(self) -> None:
+        context = self._context
         self._owner = self._group.start_soon(self._own, name=f"dspex owner of {context.name or context.id}")
-        context.variables.open_gate()
 
     async def _resumed(self) -> Any:
         """The backend of a session that the given bridge's store knows already; None if there is none."""
@@ -218,7 +250,7 @@ class Life:
 
             raise
 
-    def expire_when_idle(self, ttl: float) -> None:
+    def _expire_when_idle(self, ttl: float) -> None:
         """Watches for use in eighths of *ttl*, so that a use costs nothing and expiry is at most a quarter late."""
         self._group.start_soon(self._watch_use, ttl, name=f"dspex ttl of {self._context.id}")
 
@@ -228,6 +260,9 @@ class Life:
         while context.status in SERVING:
             await anyio.sleep(ttl / 8)
             now = anyio.current_time()
+            if context.status not in SERVING:
+                return
+
             if context.uses != seen or context.in_use:
                 seen, since = context.uses, now
             elif now - since >= ttl:
@@ -240,31 +275,21 @@ class Life:
 
     async def open_private_bridge(self) -> Bridge:
         """A bridge of this context's own, in a task of this group. It waits for no worker."""
-        if self._bridge is None:
+        context = self._context
+        if context.private is None:
             from ..bridge import Bridge
 
-            self._bridge = Bridge(name=f"bridge of {self._context.id}")
-            self._bridge.open_nowait(self._group)
+            context.private = Bridge(name=f"bridge of {context.id}")
+            context.private.open_nowait(self._group)
 
-        return self._bridge
+        return context.private
 
-    async def close_private_bridge(self) -> None:
-        """Closes it, if there is one, and waits until nothing of it is left."""
-        bridge, self._bridge = self._bridge, None
-        if bridge is not None:
-            await bridge.stop()
+    async def stop_private_bridge(self) -> None:
+        """Stops it, if there is one, and waits until nothing of it runs. What its store has is kept."""
+        if self._context.private is not None:
+            await self._context.private.stop()
 
     # --- closing -----------------------------------------------------------------------------------------------------------------
-
-    @property
-    def closed(self) -> anyio.Event:
-        """Set once everything of this life is gone."""
-        if self._closed is None:
-            self._closed = anyio.Event()
-            if self._context.close_reason is not None:
-                self._closed.set()
-
-        return self._closed
 
     async def stop(self) -> None:
         """Closes the context while its block goes on. One that is still starting is turned back."""
@@ -273,7 +298,7 @@ class Life:
         elif not self._closing:
             self._group.start_soon(self._close_shielded, name=f"dspex stop of {self._context.id}")
 
-        await self.closed.wait()
+        await self._context.closed.wait()
 
     def turn_back(self) -> None:
         """Ends the start, if it isn't up yet. It raises `ContextClosed`."""
@@ -286,7 +311,7 @@ class Life:
 
     async def _close(self, grace: float) -> None:
         if self._closing:
-            await self.closed.wait()
+            await self._context.closed.wait()
             return
 
         self._closing = True
@@ -294,16 +319,9 @@ class Life:
             await self._drain(grace)
             await self._end_owner()
             await self._close_backend()
-            await self.close_private_bridge()
+            await self._context.close_private_bridge()
         finally:
-            self._over()
-
-    def _over(self) -> None:
-        context = self._context
-        context.release()
-        context.close_reason = CloseReason(context.status, context.variables.crash_error)
-        if self._closed is not None:
-            self._closed.set()
+            self._context.over()
 
     async def _drain(self, grace: float) -> None:
         """Newcomers are refused; calls have *grace* seconds, then are cancelled and told; then the mailbox is served."""
@@ -329,7 +347,7 @@ class Life:
                 await entry.mailbox.ask(Request("run", (_nothing,)))
 
         # It may have crashed while it was served.
-        if entry.status in (Status.STOPPING, Status.STARTING):
+        if entry.status in (Status.STOPPING, Status.STARTING, Status.RESTARTING):
             entry.finish(Status.CLOSED)
 
     async def _end_owner(self) -> None:
@@ -337,7 +355,7 @@ class Life:
         if self._owner is None:
             return
 
-        with anyio.move_on_after(SETTLE):
+        with anyio.move_on_after(self._patience()):
             await self._owner.wait()
             return
 
@@ -348,14 +366,27 @@ class Life:
 
     async def _close_backend(self) -> None:
         context = self._context
-        backend: Any = context.variables.backend
-        if backend is None:
-            return
+        if context.variables.backend is not None:
+            await close(context.variables.backend, context.id, drop=not context.keeps_session)
 
-        try:
-            with anyio.fail_after(SETTLE):
-                closing = backend.close(drop=not context.keeps_session)
-                if closing is not None:
-                    await closing
-        except Exception:
-            log.exception("context %r: closing its backend failed", context.id)
+
+async def close(backend: Any, context_id: str, *, drop: bool) -> bool:
+    """Closes *backend*. One that fails is reported, and nothing else. Whether it closed."""
+    try:
+        with anyio.fail_after(SETTLE):
+            closing = backend.close(drop=drop)
+            if closing is not None:
+                await closing
+    except Exception:
+        log.exception("context %r: closing its backend failed", context_id)
+        return False
+
+    return True
+
+
+def close_nowait(backend: SyncStateBackend, context_id: str, *, drop: bool) -> None:
+    """The same of a backend that needs no await."""
+    try:
+        backend.close(drop=drop)
+    except Exception:
+        log.exception("context %r: closing its backend failed", context_id)

@@ -4,6 +4,10 @@ The mailbox: a memory object stream, and a ledger of what was accepted.
 The stream brings requests to the owner and wakes it. The ledger is the truth: a request is in it from the moment it is accepted until its
 answer is set, because an item that a waiting receiver had been handed is lost when that receiver is cancelled natively.
 
+*Lives.* The ledger belongs to the handle, the stream to one life of the owner. Between two lives there is no stream: what is accepted waits in the
+ledger, and the next life is handed all that is queued there, in order. A life that has to be furnished first is handed only what its own
+furnishing asks, until it is up.
+
 *Bounded.* With `size` requests in the ledger, callers wait for room, and are accepted in their order as answers go out. What a worker asks is
 accepted past that bound: the window of its own connection bounds it already, and its reader must not wait.
 """
@@ -16,6 +20,8 @@ from typing import Any
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from ._behalf import furnishing
 
 Answer = Callable[[Any, BaseException | None], None]
 
@@ -31,10 +37,11 @@ class Request:
     Attributes:
         deadline: on the loop's clock. Past it the owner doesn't take the request.
         scope: what to cancel to turn it back after it was taken; only a switch has one, until its commit.
+        of_call: whether a call in flight asks it: then it ends with the life that the call belongs to.
 
     """
 
-    __slots__ = ("answered", "args", "callback", "deadline", "error", "name", "result", "scope", "state")
+    __slots__ = ("answered", "args", "callback", "deadline", "error", "name", "of_call", "result", "scope", "state")
 
     def __init__(self, name: str, args: tuple[Any, ...], *, callback: Answer | None = None, deadline: float = math.inf) -> None:
         self.name: str = name
@@ -46,37 +53,67 @@ class Request:
         self.error: BaseException | None = None
         self.answered: anyio.Event | None = None
         self.scope: anyio.CancelScope | None = None
+        self.of_call: bool = False
 
     def __repr__(self) -> str:
         return f"<Request {self.name} [{_STATES[self.state]}]>"
 
 
 class Mailbox:
-    """The stream and the ledger. Accepting and answering are plain steps; whoever waits is told in them."""
+    """
+    The stream and the ledger. Accepting and answering are plain steps; whoever waits is told in them.
 
-    __slots__ = ("_receive", "_send", "ledger", "size", "waiting")
+    Attributes:
+        ahead: the life on whose behalf alone requests are handed to the owner now; None: everybody's are.
+
+    """
+
+    __slots__ = ("_receive", "_send", "ahead", "ledger", "size", "waiting")
 
     def __init__(self, size: int) -> None:
         self.size: int = size
         self.ledger: dict[Request, None] = {}
         self.waiting: dict[Request, None] = {}
+        self.ahead: object | None = None
         self._send: MemoryObjectSendStream[Request] | None = None
         self._receive: MemoryObjectReceiveStream[Request] | None = None
 
-    def open(self) -> None:
-        """Makes the stream. Until then nothing can be accepted."""
-        self._send, self._receive = anyio.create_memory_object_stream[Request](math.inf)
+    @property
+    def is_open(self) -> bool:
+        """Whether there is an owner to hand requests to."""
+        return self._send is not None
 
-    def accept(self, request: Request) -> None:
-        """Takes *request* in, past the bound if need be."""
+    def open(self, ahead: object | None = None) -> None:
+        """Makes the stream, and hands over what is queued. With *ahead* that waits for `hand_over`."""
+        self._send, self._receive = anyio.create_memory_object_stream[Request](math.inf)
+        self.ahead = ahead
+        if ahead is None:
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """From here on the owner gets everybody's requests, in the order accepted."""
         assert self._send is not None
+        self.ahead = None
+        for request in self.ledger:
+            if request.state == QUEUED:
+                self._send.send_nowait(request)
+
+    def goes_ahead(self) -> bool:
+        """Whether what this code asks goes before what is queued."""
+        return self.ahead is not None and furnishing.get() is self.ahead
+
+    def accept(self, request: Request, *, ahead: bool = False) -> None:
+        """Takes *request* in, past the bound if need be."""
         self.ledger[request] = None
-        self._send.send_nowait(request)
+        if self._send is not None and (self.ahead is None or ahead):
+            self._send.send_nowait(request)
 
     async def ask(self, request: Request) -> None:
         """Takes *request* in, or keeps it in line for room, and waits until it is answered. A caller that is cancelled withdraws it."""
         if len(self.ledger) < self.size:
-            self.accept(request)
+            self.accept(request, ahead=self.goes_ahead())
+        elif self.goes_ahead():
+            self.accept(request, ahead=True)
         else:
             self.waiting[request] = None
 
@@ -119,29 +156,40 @@ class Mailbox:
 
     @property
     def receive(self) -> Callable[[], Awaitable[Request]]:
-        """Waits for the next request, in the order accepted. EndOfStream once closed."""
-        assert self._receive is not None
+        """Waits for the next request, in the order accepted. EndOfStream or ClosedResourceError once shut."""
+        if self._receive is None:
+            raise anyio.EndOfStream
+
         return self._receive.receive
 
     def receive_nowait(self) -> Request | None:
         """The next one if there is one."""
-        assert self._receive is not None
+        if self._receive is None:
+            return None
+
         try:
             return self._receive.receive_nowait()
         except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
             return None
 
+    def shut(self) -> None:
+        """Wakes the owner for the last time. What is in the ledger stays there."""
+        if self._send is not None and self._receive is not None:
+            self._send.close()
+            self._receive.close()
+            self._send = self._receive = None
+
     def close(self, error: Callable[[Request], BaseException]) -> None:
         """Wakes the owner for the last time and answers all that is left with *error*."""
-        if self._send is None or self._receive is None:
-            return
-
-        self._send.close()
+        self.shut()
         left = (*self.ledger, *self.waiting)
         # Nobody moves up from the line any more.
         self.waiting.clear()
         for request in left:
             self.answer(request, None, error(request))
 
-        # What lies in the stream is answered; the owner finds its end.
-        self._receive.close()
+    def give_up(self, lost: Callable[[Request], bool], error: Callable[[Request], BaseException]) -> None:
+        """Answers those that are *lost* with *error*; the others stay."""
+        for request in (*self.ledger, *self.waiting):
+            if lost(request):
+                self.answer(request, None, error(request))

@@ -15,6 +15,7 @@ from .._exceptions import VariableNotFound
 from ..variables import Definition, Variable
 from ._entry import Entry
 from ._mailbox import Request
+from ._status import Status
 from ._watch import Hub
 
 
@@ -77,7 +78,8 @@ class Outlook(Entry):
 
     async def latest(self, name: str) -> Variable | None:
         """The variable called *name* as it is now, for a watcher."""
-        cell = self.cells.get(name)
+        # While it restarts what is there may be a state that isn't furnished yet: that is for the next life to tell.
+        cell = self.cells.get(name) if self.status is not Status.RESTARTING else None
         if cell is not None:
             return cell.variable()
 
@@ -121,14 +123,16 @@ class Outlook(Entry):
         self.admit()
         if self.hub is None:
             self.hub = Hub(self)
+            self.hub.hushed = self.status is Status.RESTARTING and self.mailbox.ahead is not None
             self.arrange()
 
         return self.hub
 
-    def drop_hub(self) -> None:
-        """The last watch has gone: operations pay nothing for it any more."""
-        self.hub = None
-        self.arrange()
+    def drop_hub(self, hub: Hub) -> None:
+        """The last watch of *hub* has gone: operations pay nothing for it any more."""
+        if self.hub is hub:
+            self.hub = None
+            self.arrange()
 
     async def walked(self) -> list[Variable]:
         """All variables, in the order of their definition, of one moment."""

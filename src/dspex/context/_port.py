@@ -15,6 +15,7 @@ from attrs import fields
 from .._exceptions import DspexError, VariableNotFound
 from ..variables import Definition, Misfit, Variable
 from ..worker.host.port import Answer, GateClosed
+from ._behalf import furnishing
 from ._mailbox import Request
 from ._status import Status
 
@@ -27,13 +28,25 @@ _TOLD = tuple(field.name for field in fields(Variable) if not field.name.startsw
 
 
 class ContextPort:
-    """The operations of one context, for its workers. Everything here is a plain step on the loop's thread."""
+    """
+    The operations of one context, for its workers. Everything here is a plain step on the loop's thread.
 
-    __slots__ = ("_entry", "context_id")
+    A port belongs to one life of the context's owner. Once that is over it is shut: what a worker still asks for it is refused.
+    """
+
+    __slots__ = ("_entry", "_furnishes", "context_id")
 
     def __init__(self, entry: Variables) -> None:
-        self._entry = entry
+        self._entry: Any = entry
+        self._furnishes = furnishing.get()
         self.context_id: str = entry.context_id
+
+    def shut(self, error: DspexError) -> None:
+        """Refuses everything from here on, with *error*."""
+        self._entry = _Over(error)
+
+    def _goes_ahead(self) -> bool:
+        return self._furnishes is not None and self._entry.mailbox.ahead is self._furnishes
 
     def operate_nowait(self, name: str, args: Sequence[Any]) -> Any:
         """
@@ -61,15 +74,18 @@ class ContextPort:
 
     def post(self, name: str, args: Sequence[Any], answer: Answer) -> None:
         """Queues one operation, in order. *answer* is called once, possibly right away."""
-        if self._entry.status not in _ALIVE:
+        ahead = self._furnishes is not None and self._goes_ahead()
+        if self._entry.status not in _ALIVE and not ahead:
             answer(None, self._entry.refusal())
             return
 
-        self._entry.accept(Request("run", (self._serve, name, tuple(args)), callback=answer))
+        request = Request("run", (self._serve, name, tuple(args)), callback=answer)
+        request.of_call = True
+        self._entry.accept(request, ahead=ahead)
 
     async def _serve(self, request: Request, name: str, args: tuple[Any, ...]) -> Any:
         """In the owner's turn."""
-        entry = self._entry
+        entry: Variables = self._entry
         if name == "list":
             return [told(variable) async for page in entry.pages() for variable in page]
 
@@ -80,6 +96,24 @@ class ContextPort:
             result = await entry.deliver_async(name, args if ready is None else await _prepared(entry, name, args))
 
         return told(result) if name == "info" else result
+
+
+class _Over:
+    """What a port that is shut has in the place of the entry: nothing gets in."""
+
+    gate = 0
+    status = Status.CRASHED
+
+    def __init__(self, error: DspexError) -> None:
+        self._error = error
+        self.mailbox = self
+        self.ahead = None
+
+    def reopen(self) -> bool:
+        return False
+
+    def refusal(self) -> DspexError:
+        return self._error
 
 
 def told(variable: Variable) -> dict[str, Any]:

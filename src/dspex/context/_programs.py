@@ -19,14 +19,22 @@ if TYPE_CHECKING:
 
 
 class Programs:
-    """By id. An id is reserved while its program is on its way."""
+    """
+    By id. An id is reserved while its program is on its way.
 
-    __slots__ = ("_bound", "_coming", "_context", "view")
+    Attributes:
+        forgotten: the ids that a restart with a new state has dropped and nobody has registered again.
+
+    """
+
+    __slots__ = ("_bound", "_coming", "_context", "_resets", "forgotten", "view")
 
     def __init__(self, context: Inside) -> None:
         self._context = context
         self._bound: dict[str, Bound] = {}
         self._coming: dict[str, anyio.Event] = {}
+        self._resets = 0
+        self.forgotten: set[str] = set()
         self.view: Mapping[str, Bound] = MappingProxyType(self._bound)
 
     @property
@@ -38,6 +46,10 @@ class Programs:
         """See `Context.register_program`."""
         context = self._context
         context.variables.admit()
+        if context.seat is not None:
+            await context.seat.wait_up(at_work=context.calls is not None and context.calls.is_inside())
+            context.variables.admit()
+
         spec = ProgramSpec.make(program_id, program, pool=pool, idempotent=idempotent)
         while (coming := self._coming.get(program_id)) is not None:
             await coming.wait()
@@ -50,16 +62,34 @@ class Programs:
             return existing
 
         self._coming[program_id] = came = anyio.Event()
+        resets = self._resets
         try:
             if spec.requires_bridge:
                 await context.ensure_bridged()
 
             bound = await Bound.open(context, spec)
-            self._bound[program_id] = bound
-            return bound
+            if resets == self._resets:
+                self._bound[program_id] = bound
+                self.forgotten.discard(program_id)
+                return bound
         finally:
-            del self._coming[program_id]
+            if self._coming.get(program_id) is came:
+                del self._coming[program_id]
+
             came.set()
+
+        # Another state has begun meanwhile: once more, for that one.
+        return await self.register(program_id, program, pool=pool, idempotent=idempotent)
+
+    def reset(self) -> None:
+        """Another state begins, with no programs yet. What is on its way belongs to the former."""
+        self._resets += 1
+        self.forgotten.update(self._bound)
+        self._bound.clear()
+        for came in self._coming.values():
+            came.set()
+
+        self._coming.clear()
 
     def unregister(self, program_id: str) -> None:
         """See `Context.unregister_program`."""

@@ -21,6 +21,8 @@ class Status(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     SWITCHING = "switching"
+    RESTARTING = "restarting"
+    PARKED = "parked"
     STOPPING = "stopping"
     CRASHED = "crashed"
     EXPIRED = "expired"
@@ -29,7 +31,9 @@ class Status(StrEnum):
 
 # In these an operation of a newcomer is taken, at once or through the mailbox.
 SERVING = frozenset({Status.RUNNING, Status.SWITCHING})
-# From these there is no way back.
+# Between two lives under a supervisor: nobody serves, the state is kept.
+PAUSED = frozenset({Status.RESTARTING, Status.PARKED})
+# From these only a supervisor leads back, to a new state.
 ENDED = frozenset({Status.CLOSED, Status.EXPIRED, Status.CRASHED})
 
 BackendKind = Literal["local", "bridged", "custom"]
@@ -106,7 +110,8 @@ class ContextStatistics:
         mailbox_size: how many the mailbox holds before a caller has to wait for room.
         calls: programs running now.
         watches: open watches.
-        switches: committed switches.
+        switches: committed switches of the state it has now.
+        lives: how often its owner came up: more than once only under a supervisor.
 
     """
 
@@ -117,3 +122,4 @@ class ContextStatistics:
     calls: int
     watches: int
     switches: int
+    lives: int

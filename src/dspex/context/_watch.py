@@ -7,13 +7,13 @@ ever kept, `skipped` counts what was not handed over. The switch marks nothing: 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
 import anyio
 
-from .._exceptions import BatchError, ContextClosed, DspexError
+from .._exceptions import BatchError, ContextClosed, ContextCrashed, DspexError
 from ..abc import named
 from ..variables import Change, Variable
 
@@ -75,8 +75,8 @@ class Source(Protocol):
         """The watches, for one more."""
         ...
 
-    def drop_hub(self) -> None:
-        """The last watch has gone."""
+    def drop_hub(self, hub: Hub) -> None:
+        """The last watch of *hub* has gone."""
         ...
 
 
@@ -92,12 +92,19 @@ class Mark:
 
 
 class Hub:
-    """The watches of one context."""
+    """
+    The watches of one context.
 
-    __slots__ = ("_watches", "source")
+    Attributes:
+        hushed: whether changes are told to nobody now: a state is being furnished, and will be told as a whole.
+
+    """
+
+    __slots__ = ("_watches", "hushed", "source")
 
     def __init__(self, source: Source) -> None:
         self.source: Source = source
+        self.hushed: bool = False
         self._watches: list[Watch] = []
 
     def __len__(self) -> int:
@@ -113,7 +120,7 @@ class Hub:
             self._watches.remove(watch)
 
         if not self._watches:
-            self.source.drop_hub()
+            self.source.drop_hub(self)
 
     def end(self, error: DspexError | None) -> None:
         """No more changes: every watch ends once it has handed over what it holds; with *error* if there is one."""
@@ -122,8 +129,21 @@ class Hub:
 
     def mark(self, kind: Kind, name: str, version: int) -> None:
         """*name* changed, and is at *version* now. A plain step."""
+        if self.hushed:
+            return
+
         for watch in self._watches:
             watch.mark(kind, name, version)
+
+    def hush(self) -> None:
+        """Tells of no change until `reset`."""
+        self.hushed = True
+
+    def reset(self, versions: Mapping[str, int], gone: Collection[str]) -> None:
+        """Another state is there now: it has the variables in *versions*, and no longer those in *gone*."""
+        self.hushed = False
+        for watch in self._watches:
+            watch.reset(versions, gone)
 
     def observe(self, name: str, args: Sequence[Any], method: Callable[..., Any]) -> Any:
         """Runs an operation of a synchronous backend and marks what it changed."""
@@ -245,6 +265,10 @@ class Watch:
         name, mark = next(iter(self._marks.items()))
         kind, taken = mark.kind, mark.count
         latest = None if kind == "deleted" else await self._latest(name)
+        if self._marks.get(name) is not mark:
+            # It was handed over meanwhile, or the state was replaced, which a mark of its own tells.
+            return None
+
         if latest is None and kind != "deleted":
             # It was deleted meanwhile, which its own mark tells; or it can't be read any more, which is no deletion.
             if mark.kind == kind:
@@ -259,13 +283,20 @@ class Watch:
 
         return self._change(kind, name, latest, mark, taken)
 
+    def _is_finished(self) -> bool:
+        return self._finished
+
     async def _latest(self, name: str) -> Variable | None:
-        if not self._finished:
+        while not self._finished:
             try:
                 return await self._source.latest(name)
             except ContextClosed:
                 # It ended while we waited for our turn; what was the latest then is kept.
-                pass
+                break
+            except ContextCrashed as crashed:
+                # The owner crashed with our question in its hands: the next life is asked again, if there is one.
+                if crashed.applied is False or self._is_finished():
+                    raise
 
         return self._final.get(name)
 
@@ -303,12 +334,34 @@ class Watch:
         elif kind == "defined":
             mark.base = version - 1
 
-        # A variable that was defined and then set, and never seen between, is still new to the watcher.
-        if not (mark.kind == "defined" and kind == "set" and mark.count):
+        # A variable that was defined and then set, and never seen between, is still new to the watcher; so is one of another state.
+        if not (mark.kind in ("defined", "reset") and kind == "set" and mark.count):
             mark.kind = kind
 
         mark.count += 1
         self._wake.set()
+
+    def reset(self, versions: Mapping[str, int], gone: Collection[str]) -> None:
+        """Everything is another state's now. What was marked and not handed over counts as skipped."""
+        pending, self._marks = self._marks, {}
+        for name in (*versions, *gone):
+            if self._names is None or name in self._names:
+                self._marks[name] = self._reset_mark(name, versions.get(name), pending.get(name))
+
+        self._seen.clear()
+        self._wake.set()
+
+    def _reset_mark(self, name: str, version: int | None, pending: Mark | None) -> Mark:
+        missed = 0 if pending is None else pending.count
+        if version is not None:
+            mark = Mark("reset", version - 1 - missed)
+            mark.count = 1
+            return mark
+
+        seen = self._seen.get(name)
+        mark = Mark("deleted", seen[1] if seen is not None else pending.base if pending is not None else 0)
+        mark.count = 1 + missed
+        return mark
 
     def end(self, error: DspexError | None) -> None:
         """No more will come. What is marked is read now, while there is a backend to read it from."""

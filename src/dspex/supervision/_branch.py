@@ -79,13 +79,11 @@ def _own_branch(info: ChildInfo, value: object) -> Branch:
 
 
 def _with_restarts(facts: Mapping[str, Fact], info: ChildInfo) -> dict[str, Fact]:
-    if info.restart == "temporary":
-        return dict(facts)
+    again = {"restarted": info.lives - 1} if info.lives > 1 else {}
+    if not info.own_budget or "restarts" in facts:  # what a supervisor has there is its children's budget
+        return {**facts, **again}
 
-    if "restarts" in facts:  # a supervisor's own budget: that is for its children
-        return {**facts, "restarted": info.restarts} if info.restarts else dict(facts)
-
-    return {**facts, "restarts": info.restarts, "allowed": info.allowed, "seconds": info.seconds}
+    return {**facts, "restarts": info.restarts, "allowed": info.allowed, "seconds": info.seconds, **again}
 
 
 def _after(info: ChildInfo) -> str:

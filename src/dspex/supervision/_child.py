@@ -129,6 +129,8 @@ class Child:
     Attributes:
         is_supervisor: whether it has children of its own.
         run: its life, None between two and after the last.
+        lives: how many there were, this one included.
+        last_value: what it last gave as its value: it draws a child that has no life now.
         window: of its own budget, if it has one.
         strikes: restarts in a row.
         down: whether it was stopped by `terminate_child`: it stays so when its group is restarted.
@@ -136,7 +138,7 @@ class Child:
 
     """
 
-    __slots__ = ("down", "error", "id", "is_supervisor", "recalled", "run", "spec", "state", "strikes", "window")
+    __slots__ = ("down", "error", "id", "is_supervisor", "last_value", "lives", "recalled", "run", "spec", "state", "strikes", "window")
 
     def __init__(self, spec: ChildSpec, child_id: str, window: Window | None) -> None:
         self.spec: ChildSpec = spec
@@ -146,6 +148,8 @@ class Child:
         self.run: Run | None = None
         self.error: BaseException | None = None
         self.window: Window | None = window
+        self.lives: int = 0
+        self.last_value: Any = None
         self.strikes: int = 0
         self.down: bool = False
         self.recalled: anyio.Event | None = None

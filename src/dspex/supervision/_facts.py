@@ -52,6 +52,10 @@ class ChildInfo:
     """A supervisor has children of its own."""
     error: BaseException | None = None
     """The last error it ended with or failed to start with, None if there was none."""
+    own_budget: bool = False
+    """Whether its restarts are counted apart from its siblings'."""
+    lives: int = 0
+    """How often its start was called."""
     path: str = ""
     """The ids from the root down to it, with slashes between: also the name of its task."""
 

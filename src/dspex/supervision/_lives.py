@@ -36,6 +36,7 @@ class Lives(Told):
         assert self._kids is not None
         run = child.run = Run(revival=revival, pause=pause)
         self._starts += 1
+        child.lives += 1
         if not revival:
             self._tell(child, ChildState.STARTING)
 
@@ -90,7 +91,7 @@ class Lives(Told):
 
     def _ready(self, child: Child, run: Run, value: Any) -> None:
         run.started = True
-        run.value = value
+        run.value = child.last_value = value
         run.since = anyio.current_time()
         if not run.asked:
             self._tell(child, ChildState.RUNNING)

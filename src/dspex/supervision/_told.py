@@ -124,7 +124,9 @@ class Told(Block):
         facts = {**self._own_facts(), "restarts": self._counted_now(), "allowed": window.allowed, "seconds": window.seconds}
         note = in_short(self._failure) if self._failure is not None else ""
         name = self.path.rpartition("/")[2]
-        return Branch(name, self._kind(), self.status.value, facts, tuple(map(branch, self.which_children())), note)
+        counted = self._counted_now()
+        children = tuple(branch(self._info(child, counted), child.last_value) for child in self._children.values())
+        return Branch(name, self._kind(), self.status.value, facts, children, note)
 
     def _kind(self) -> str:
         return "supervisor"
@@ -159,5 +161,7 @@ class Told(Block):
             significant=child.spec.significant,
             kind="supervisor" if child.is_supervisor else "worker",
             error=child.error,
+            own_budget=child.window is not None,
+            lives=child.lives,
             path=self.path_of(child),
         )
