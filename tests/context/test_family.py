@@ -34,7 +34,7 @@ from dspex import (
     isolated,
 )
 from dspex.context._farewell import AT_ONCE
-from dspex.context._household import SAVING
+from dspex.context._upkeep import SAVING
 
 COUNT = Var("count", int, 0)
 Run = Callable[[Callable[[], Awaitable[Any]]], Any]
@@ -884,6 +884,27 @@ async def test_one_that_crashes_comes_back_with_its_state_and_holders_keep_their
         assert "planted" in str(family.last_error)
 
 
+def test_one_that_crashes_while_it_is_being_saved_comes_back_with_its_state(run_virtually: Run) -> None:
+    async def main() -> None:
+        shelf = Shelf(seconds=5.0)
+        async with shelf.family(idle=10.0, load=None) as family:
+            async with family.open("a") as ctx:
+                await ctx.variables.set(COUNT, 5)
+
+            await anyio.sleep(12)
+            assert shelf.at_once == 1
+            crash(ctx)
+            async with family.open("a") as again:
+                assert again is ctx
+                assert await again.variables.add(COUNT, 1) == 6
+
+            assert family.statistics().lost == 0
+
+        assert shelf.counts() == {"a": 6}
+
+    run_virtually(main)
+
+
 async def crash_for_good(ctx: Context) -> None:
     while ctx.status is not Status.CLOSED and ctx.status is not Status.CRASHED and ctx.status is not Status.PARKED:
         if ctx.status is Status.RUNNING:
@@ -1251,6 +1272,34 @@ async def test_a_cancelled_body_leaves_all_saved_and_its_holders_untold_for() ->
             await anyio.sleep_forever()
 
     assert shelf.counts() == {"a": 1, "b": 1}
+
+
+def test_a_cancellation_while_holders_have_their_time_cuts_it_short_and_all_is_saved(run_virtually: Run) -> None:
+    async def main() -> None:
+        shelf = Shelf(seconds=1.0)
+        family = shelf.family(drain=1000.0)
+        async with anyio.create_task_group() as tasks:
+            with anyio.move_on_after(10) as scope:
+                async with family:
+                    entered = anyio.Event()
+
+                    async def hold() -> None:
+                        async with family.open("a") as ctx:
+                            await ctx.variables.add(COUNT, 1)
+                            entered.set()
+                            with pytest.raises(ContextClosed):
+                                while True:
+                                    await ctx.variables.get(COUNT)
+                                    await anyio.sleep(1)
+
+                    tasks.start_soon(hold)
+                    await entered.wait()
+
+            assert scope.cancelled_caught
+            assert anyio.current_time() == pytest.approx(11, abs=0.1)
+            assert (family.status, shelf.counts()) == ("closed", {"a": 1})
+
+    run_virtually(main)
 
 
 async def test_start_and_stop_from_any_task() -> None:

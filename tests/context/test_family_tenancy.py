@@ -11,7 +11,8 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dspex import Overloaded, Snapshot
-from dspex.context._tenancy import LONGEST, TRIES, Claim, Deed, Stage, Tenancy, Tenant, Wish
+from dspex.context._tenancy import LONGEST, TRIES, Tenancy
+from dspex.context._tenant import Claim, Deed, Stage, Tenant, Wish
 
 CONTEXT: Any = object()
 
@@ -168,6 +169,19 @@ def test_each_that_leaves_makes_room_for_one() -> None:
     family.run()
     assert has(c)
     assert has(d)
+
+
+def test_one_that_leaves_anyway_makes_room_before_another_has_to() -> None:
+    family = Family(rooms=2, idle=10.0)
+    a, b = family.up("a"), family.up("b")
+    family.release(a)
+    family.now = 10.0
+    family.release(b)
+    family.tenancy.evict_due(family.now, 10)
+    family.claim("c")
+    family.run()
+    assert family.done[2:] == [("evict", "a"), ("start", "c")]
+    assert family.keys() == ["b", "c"]
 
 
 def test_one_that_cannot_be_saved_stays_and_the_next_one_goes() -> None:

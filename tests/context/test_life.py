@@ -132,6 +132,19 @@ async def test_a_native_cancel_of_the_owner_by_a_stranger_is_a_crash(running_loo
     assert ctx.status is Status.CRASHED
 
 
+@pytest.mark.filterwarnings("ignore:coroutine 'Life._own' was never awaited")
+async def test_an_owner_that_a_stranger_cancels_before_its_first_step_keeps_nobody_waiting(running_loop: Any) -> None:
+    if running_loop() == "trio":
+        pytest.skip("trio has no such cancel")
+
+    with anyio.fail_after(20), pytest.raises(asyncio.CancelledError):
+        async with Context(name="owned") as ctx:
+            next(task for task in asyncio.all_tasks() if "owner of owned" in task.get_name()).cancel()
+            await anyio.sleep_forever()
+
+    assert ctx.status is Status.CLOSED
+
+
 async def test_use_before_the_start_and_after_the_stop_says_so() -> None:
     ctx = Context(session_id="early")
     with pytest.raises(ContextClosed, match=r"'early' is not started\. Start it with 'async with'"):

@@ -120,6 +120,16 @@ class Life:
 
         self.done["crashed for good"] += 1
 
+    async def villain(self) -> None:
+        """Crashes contexts that nobody holds too, and those that are just being saved."""
+        while not self.healthy:
+            await anyio.sleep(self.random.choice((0.1, 0.7, 3.0)))
+            for key in sorted(self.seen):
+                for ctx in self.seen[key]:
+                    if ctx.status is Status.RUNNING and self.random.random() < 0.2:
+                        self.done["struck"] += 1
+                        ctx.variables.crash(RuntimeError("planted"), "test")
+
     async def add(self, key: str, ctx: Context) -> None:
         try:
             await ctx.variables.add(COUNT, 1)
@@ -145,10 +155,14 @@ class Life:
                     for number in range(4):
                         tasks.start_soon(self.client, family, 6, name=f"client {number}")
 
+                    tasks.start_soon(self.villain, name="villain")
+
                     await anyio.sleep(self.random.choice((5.0, 30.0)))
                     self.healthy = self.random.random() < 0.9
             except SaveFailed as failed:
                 self.kept.update(failed.snapshots)
+
+            tasks.cancel_scope.cancel()
 
         self.check(family)
 
@@ -188,7 +202,7 @@ def test_a_family_under_many_schedules() -> None:
     assert tally.finding is None, str(tally.finding)
     assert tally.rejected < tally.runs / 10
     # What never happened was not tested.
-    assert all(TOTAL[kind] > 20 for kind in ("saved", "refused", "given up", "dropped", "crashed", "crashed for good")), TOTAL
+    assert all(TOTAL[kind] > 20 for kind in ("saved", "refused", "given up", "dropped", "crashed", "crashed for good", "struck")), TOTAL
 
 
 async def forgetful(stage: Stage) -> None:

@@ -1,7 +1,7 @@
 """
 `Contexts`: a family of contexts, each known by its key, for services that have one for each user or chat.
 
-Who has which key is decided in `_tenancy`, how a context is saved and parted with is in `_farewell`, and `_household` does it all.
+Who has which key is decided in `_tenancy`; `_upkeep` starts the contexts and parts with them, as `_farewell` says how; `_household` is one life of it all.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from ..supervision._spec import check_name
 from ..variables import Var
 from ._farewell import Save
 from ._handle import Context, Init
-from ._household import Household, Load, Ways, note_held, note_released
-from ._tenancy import UP, Claim, Stage, Wish
+from ._household import Household, note_held, note_released
+from ._tenant import UP, Claim, Stage, Wish
+from ._upkeep import Load, Ways
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -97,9 +98,8 @@ class Opening(AbstractAsyncContextManager[Context]):
         claim = await house.obtain(self._key, self._wish)
         self._claim, self._house = claim, house
         note_held(claim)
-        assert claim.tenant is not None
-        assert claim.tenant.context is not None
-        return claim.tenant.context
+        assert claim.context is not None
+        return claim.context
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         assert self._claim is not None

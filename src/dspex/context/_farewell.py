@@ -21,12 +21,13 @@ from attrs import frozen
 from .._exceptions import CallTimeout, ContextClosed
 from ..variables import Snapshot
 from ._life import SETTLE
+from ._mailbox import TAKEN
 from ._status import PAUSED, Status
 
 if TYPE_CHECKING:
     from ._handle import Context
     from ._mailbox import Request
-    from ._tenancy import Tenant
+    from ._tenant import Tenant
 
 Save = Callable[[str, Snapshot], Awaitable[object] | object]
 
@@ -170,7 +171,8 @@ async def part(tenant: Tenant, saver: Saver, *, forced: bool, last: bool) -> Par
             error = await saver.save(tenant, snapshot)
             parting = Parting(gone=error is None or last, error=error, snapshot=None if error is None else snapshot)
 
-        if parting.gone:
+        # If it crashed meanwhile the turn was answered, and the state belongs to the next life.
+        if parting.gone and request.state == TAKEN:
             entry.mailbox.answer(request, parting)
             entry.finish(Status.CLOSED)
 
@@ -200,11 +202,11 @@ async def remains(tenant: Tenant, saver: Saver, ended: Exception) -> tuple[Snaps
         return None, None
 
     entry = context.variables
-    if not is_over(context):
-        # It goes on, and doesn't answer.
-        return None, ended
-
     if entry.backend is None or entry.status not in {*PAUSED, Status.CRASHED}:
+        if not is_over(context):
+            # It goes on, and doesn't answer.
+            return None, ended
+
         return None, ContextClosed(context.id, status=entry.status.value, hint="It was stopped by somebody else, and what it held with it.")
 
     try:

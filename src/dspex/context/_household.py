@@ -1,118 +1,39 @@
 """
 A household: one life of a family, from entering its block to leaving it.
 
-What is to be done is decided by its `Tenancy`; here it is done, each deed in a task of the household's group. Every such task is shielded: a
-cancelled outer scope reaches the body, and the end of the body is what ends the household. The contexts are children of a supervisor, kept by a
-task of its own; what one opens for all of them, the private bridge, closes last.
+What is to be done is decided by its `Tenancy`, and done by the `Upkeep` that this is. The supervisor of the contexts is kept by a task of its own;
+what one of them opens for all, the private bridge, closes last.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import math
 from _thread import get_ident
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextvars import ContextVar, copy_context
-from functools import partial
-from inspect import isawaitable
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
 
 import anyio
 from anyio.abc import TaskStatus
-from attrs import evolve, frozen
 
-from .._exceptions import (
-    CallCycle,
-    CallTimeout,
-    ChildNotFound,
-    ContextClosed,
-    DspexError,
-    Overloaded,
-    SaveFailed,
-    StartFailed,
-    SupervisorClosed,
-    WrongThread,
-)
-from ..supervision import ChildSpec, DynamicSupervisor
-from ..variables import Snapshot, Var
-from ._farewell import AT_ONCE, Parting, Save, Saver, at_work, is_over, part, remains, working_on
-from ._handle import Context, Init
+from .._exceptions import CallCycle, CallTimeout, ContextClosed, SaveFailed, WrongThread
+from ..supervision import DynamicSupervisor
+from ._farewell import AT_ONCE, Parting, at_work, is_over
 from ._life import SETTLE
-from ._seat import Seat, Terms
-from ._service import in_short
-from ._tenancy import PAUSE, Claim, Deed, Stage, Tenancy, Tenant, Wish
-
-if TYPE_CHECKING:
-    from ..bridge import Bridge
-
-Load = Callable[[str], Awaitable[Snapshot | None] | Snapshot | None]
-
-# Seconds that each save has at the end.
-SAVING = 30.0
+from ._tenancy import PAUSE
+from ._tenant import Claim, Stage, Tenant, Wish
+from ._upkeep import SAVING, Upkeep
 
 log = logging.getLogger(__name__)
 
 # What this code holds, outermost first; those it has let go of may still be in it.
 _holding: ContextVar[tuple[Claim, ...]] = ContextVar("dspex_holding", default=())
 
-
-@frozen(kw_only=True)
-class Ways:
-    """How a family keeps its contexts; see `Contexts`."""
-
-    bridge: Bridge | str | None
-    variables: Iterable[Var[Any]]
-    programs: Mapping[str, Any] | Iterable[tuple[str, Any]]
-    init: Init | None
-    idle: float
-    max_contexts: int
-    load: Load | None
-    save: Save | None
-    drain: float
+# With these there is something to part with at the end.
+_LEFT = (Stage.LIVE, Stage.LOST)
 
 
-class Household:
-    """
-    The running part of a family.
-
-    Attributes:
-        tenancy: who has which key.
-        closing: whether it takes no newcomers.
-        closed: set once nothing of it is left but its group.
-        failure: what couldn't be saved at the end.
-
-    """
-
-    def __init__(self, ways: Ways, name: str, *, path: str | None) -> None:
-        self._ways = ways
-        self._name = name
-        self._path = path
-        self.tenancy = Tenancy(rooms=ways.max_contexts, idle=ways.idle, refusal=self._no_room, over=is_over)
-        self.saver = Saver(ways.save)
-        self.closing: bool = False
-        self.closed: anyio.Event = anyio.Event()
-        self.failure: SaveFailed | None = None
-        self.last_error: BaseException | None = None
-        self.counts: dict[str, int] = dict.fromkeys(("starts", "evictions", "drops", "crashes", "lost"), 0)
-        self._thread = get_ident()
-        self._group = anyio.create_task_group()
-        self._sweeping = anyio.CancelScope(shield=True)
-        self._over = anyio.Event()
-        self._kept = anyio.Event()
-        self._woken = anyio.Event()
-        self._due = math.inf
-        self._ambient = copy_context()
-        self._bridge: Bridge | None = None
-        self._tasks = 0
-        self._evicting = 0
-        self._starts: dict[Tenant, anyio.CancelScope] = {}
-        self._still: anyio.Event | None = None
-        self._unheld: anyio.Event | None = None
-        self._final: deque[Tenant] | None = None
-        self._calm_by = 0.0
-        self._unsaved: dict[str, Parting] = {}
+class Household(Upkeep):
+    """The running part of a family."""
 
     # --- the block ---------------------------------------------------------------------------------------------------------------
 
@@ -131,8 +52,7 @@ class Household:
     async def end(self, error: BaseException | None) -> None:
         """Leaves. What the body raised goes on as it is; what couldn't be saved is raised where the body has nothing of its own."""
         try:
-            with anyio.CancelScope(shield=True):
-                await self._close(self._ways.drain if error is None else 0.0)
+            await self._close(self._ways.drain if error is None else 0.0)
         finally:
             await self._leave_group()
 
@@ -158,6 +78,15 @@ class Household:
     async def obtain(self, key: str, wish: Wish) -> Claim:
         """Waits until *wish* is granted, and returns the claim that has it. See `Contexts.open`."""
         self.check_thread()
+        while True:
+            claim = await self._obtain(key, wish)
+            if claim.context is None or not is_over(claim.context):
+                return claim
+
+            # It ended before this code had its turn.
+            self.release(claim)
+
+    async def _obtain(self, key: str, wish: Wish) -> Claim:
         flow = tuple(claim for claim in _holding.get() if _is_held(claim))
         self._refuse_circle(key, wish, flow)
         claim = Claim(wish, flow=flow)
@@ -238,293 +167,42 @@ class Household:
     def _closed(self, key: str) -> ContextClosed:
         return ContextClosed(key, status="closed", hint=f"Its family {self._name!r} is {'closed' if self.closed.is_set() else 'stopping'}.")
 
-    def _no_room(self, error: BaseException | None) -> Overloaded:
-        refusal = Overloaded(what=f"The family {self._name!r}", limit=self._ways.max_contexts)
-        refusal.__cause__ = error
-        return refusal
-
-    # --- deeds -------------------------------------------------------------------------------------------------------------------
-
-    def _act(self) -> None:
-        """Begins what is to be done. After every step of the tenancy's."""
-        deeds, self.tenancy.deeds = self.tenancy.deeds, []
-        for deed, tenant in deeds:
-            if deed is Deed.TURN_BACK:
-                scope = self._starts.get(tenant)
-                if scope is not None:
-                    scope.cancel()
-            elif self._final is not None and deed is Deed.EVICT:
-                self._final.append(tenant)
-            else:
-                self._begin(deed, tenant)
-
-        if self.tenancy.next_due() < self._due and self._evicting < AT_ONCE:
-            self._woken.set()
-
-        if self._unheld is not None and not self.tenancy.holds:
-            self._unheld.set()
-
-    def _begin(self, deed: Deed, tenant: Tenant) -> None:
-        function = {Deed.START: self._start, Deed.EVICT: self._evict, Deed.DROP: self._drop}[deed]
-        self._tasks += 1
-        self._evicting += deed is Deed.EVICT
-        if deed is Deed.START:
-            self._starts[tenant] = anyio.CancelScope(shield=True)
-
-        # Not in the context variables of whoever happened to come first.
-        begin = partial(self._do, function, deed, tenant)
-        self._ambient.copy().run(partial(self._group.start_soon, begin, name=f"{self._name} ({deed.value} {tenant.key})"))
-
-    async def _do(self, function: Callable[[Tenant], Awaitable[None]], deed: Deed, tenant: Tenant) -> None:
-        try:
-            with anyio.CancelScope(shield=True):
-                await function(tenant)
-        except Exception:
-            # A defect in here: the others go on.
-            log.exception("family %r: %s of key %r failed", self._name, deed.value, tenant.key)
-        finally:
-            self._tasks -= 1
-            self._evicting -= deed is Deed.EVICT
-            if self._still is not None and not self._tasks:
-                self._still.set()
-
-            self._act()
-
-    # --- starting ----------------------------------------------------------------------------------------------------------------
-
-    async def _start(self, tenant: Tenant) -> None:
-        context: Context | None = None
-        failure: Callable[[], BaseException] | None = None
-        try:
-            with self._starts[tenant]:
-                context = await self._started(tenant)
-        except Exception as error:  # noqa: BLE001 - told to all who wait for it
-            failure = partial(self._start_failed, tenant.key, error)
-        finally:
-            del self._starts[tenant]
-            now = anyio.current_time()
-            if context is not None:
-                self.counts["starts"] += 1
-                self.tenancy.started(tenant, context, now)
-            else:
-                self.tenancy.start_failed(tenant, failure, now)
-
-    def _start_failed(self, key: str, error: Exception) -> StartFailed:
-        if isinstance(error, StartFailed) and isinstance(error.__cause__, Exception):
-            error = error.__cause__
-
-        self.last_error = error
-        failed = StartFailed(f"The context {key!r} of family {self._name!r}", problem=in_short(error))
-        failed.__cause__ = error
-        return failed
-
-    async def _started(self, tenant: Tenant) -> Context:
-        ways = self._ways
-        existing = tenant.snapshot
-        if existing is None and ways.load is not None:
-            with working_on(tenant):
-                existing = await _loaded(ways.load, tenant.key)
-
-        context = Context(
-            variables=ways.variables,
-            programs=ways.programs,
-            init=partial(self._init, tenant, ways.init) if ways.init is not None else None,
-            bridge=ways.bridge,
-            existing_state=existing,
-        )
-        if ways.bridge is None:
-            context._inside.lender = self._lend_bridge
-
-        info = await self._supervisor.start_child(self._spec(tenant, context))
-        tenant.child = info.id
-        tenant.unchanged = context.variables.operations if tenant.snapshot is None else -1
-        if is_over(context):
-            await self._remove(tenant)
-            raise context.variables.refusal()
-
-        return context
-
-    async def _init(self, tenant: Tenant, init: Init, context: Context) -> None:
-        with working_on(tenant):
-            made = init(context)
-            if isawaitable(made):
-                await made
-
-    def _spec(self, tenant: Tenant, context: Context) -> ChildSpec:
-        seat = context._inside.seat = Seat(context, child_id(tenant.key), Terms(restart="transient", on_limit="park"))
-        return evolve(seat.spec(), on_change=partial(self._changed, tenant, context, seat))
-
-    def _changed(self, tenant: Tenant, context: Context, seat: Seat, state: str, error: BaseException | None) -> Awaitable[None] | None:
-        """Its supervisor says what becomes of a context."""
-        then = seat.on_change(state, error)
-        if state == "restarting":
-            self.counts["crashes"] += 1
-            self.last_error = error
-        elif state in ("parked", "stopped", "gone") and tenant.context is context and tenant.stage is Stage.LIVE:
-            # It doesn't come back. What there is to save of it, who parts with it finds out.
-            self.last_error = error or self.last_error
-            self.tenancy.evict(tenant)
-            self._act()
-
-        return then
-
-    def _lend_bridge(self) -> Bridge:
-        """The bridge of all contexts here, opened in this very step by the first that needs one."""
-        if self._bridge is None:
-            from ..bridge import Bridge
-
-            self._bridge = Bridge(name=f"bridge of {self._name}")
-            self._bridge.open_nowait(self._group)
-
-        return self._bridge
-
-    # --- leaving -----------------------------------------------------------------------------------------------------------------
-
-    async def _drop(self, tenant: Tenant) -> None:
-        await self._remove(tenant)
-        self.counts["drops"] += 1
-        self.tenancy.left(tenant, anyio.current_time())
-
-    async def _evict(self, tenant: Tenant) -> None:
-        parting: Parting | None = Parting(gone=False)
-        try:
-            parting = await self._part(tenant, last=False)
-        finally:
-            # Also where a stranger cancelled this task: then it stays.
-            self._settle(tenant, parting)
-
-    def _settle(self, tenant: Tenant, parting: Parting | None) -> None:
-        now = anyio.current_time()
-        if parting is None:
-            return
-
-        if parting.gone:
-            self.counts["evictions"] += 1
-            self.tenancy.left(tenant, now)
-            return
-
-        self.tenancy.stayed(tenant, now, parting.error)
-        if parting.error is not None:
-            self.last_error = parting.error
-            log.error(
-                "family %r: context %r can't be saved (%d in a row). It stays. %s",
-                self._name,
-                tenant.key,
-                tenant.strikes,
-                in_short(parting.error),
-                exc_info=parting.error,
-            )
-
-    async def _part(self, tenant: Tenant, *, last: bool) -> Parting | None:
-        """Saves and ends it. None: it was lost meanwhile, and what is left of it is a matter of its own."""
-        if tenant.snapshot is not None:
-            error = await self.saver.save(tenant, tenant.snapshot)
-            return Parting(gone=error is None or last, error=error, snapshot=tenant.snapshot)
-
-        context = tenant.context
-        assert context is not None
-        try:
-            parting = await self._part_in_time(tenant, last=last)
-        except DspexError as error:
-            if not is_over(context) and not last:
-                return Parting(gone=False, error=error if self._final is not None else None)
-
-            await self._lose(tenant, error)
-            return None
-
-        if parting.gone:
-            await self._remove(tenant)
-
-        return parting
-
-    async def _lose(self, tenant: Tenant, error: DspexError) -> None:
-        """It has ended without having been parted with: what can still be read of it is kept."""
-        snapshot, unreadable = await remains(tenant, self.saver, error)
-        await self._remove(tenant)
-        if unreadable is not None:
-            self.last_error = unreadable
-            self.counts["lost"] += 1
-            log.error("family %r: what wasn't saved of context %r is lost: %s", self._name, tenant.key, in_short(unreadable))
-            if self._final is not None:
-                self._unsaved[tenant.key] = Parting(gone=True, error=unreadable)
-
-        self.tenancy.lost(tenant, snapshot, anyio.current_time())
-
-    async def _part_in_time(self, tenant: Tenant, *, last: bool) -> Parting:
-        if self._final is None:
-            return await part(tenant, self.saver, forced=False, last=False)
-
-        assert tenant.context is not None
-        await self._quiet(tenant.context)
-        with anyio.move_on_after(SAVING + SETTLE):
-            return await part(tenant, self.saver, forced=True, last=last)
-
-        raise CallTimeout(what=f"The context {tenant.key!r}", seconds=SAVING)
-
-    async def _quiet(self, context: Context) -> None:
-        """Calls in flight have the time that is left, then are cancelled and told."""
-        calls = context._inside.calls
-        if not calls:
-            return
-
-        with anyio.move_on_at(self._calm_by):
-            await calls.wait_idle()
-
-        calls.cancel(ContextClosed(context.id, status="closed", hint=f"Its family {self._name!r} is stopping."))
-        with anyio.move_on_after(SETTLE):
-            await calls.wait_idle()
-
-    async def _remove(self, tenant: Tenant) -> None:
-        """Ends what runs of it, if anything does."""
-        with contextlib.suppress(ChildNotFound, SupervisorClosed):
-            await self._supervisor.terminate_child(tenant.child)
-
-    async def _sweep(self) -> None:
-        """Has those go whose time is up. The one task that looks at the time."""
-        with self._sweeping:
-            while True:
-                self._due = -math.inf
-                self.tenancy.evict_due(anyio.current_time(), AT_ONCE - self._evicting)
-                self._act()
-                self._woken = anyio.Event()
-                self._due = self.tenancy.next_due() if self._evicting < AT_ONCE else math.inf
-                with anyio.move_on_at(self._due):
-                    await self._woken.wait()
-
     # --- the end -----------------------------------------------------------------------------------------------------------------
 
     async def stop(self) -> None:
         """Ends it while its block goes on."""
         if not self.closing:
             self.closing = True
-            self._group.start_soon(self._close_shielded, name=f"{self._name} (its end)")
+            self._group.start_soon(self._close_once, self._ways.drain, name=f"{self._name} (its end)")
 
         await self.closed.wait()
         if self.failure is not None:
             raise self.failure
 
-    async def _close_shielded(self) -> None:
-        with anyio.CancelScope(shield=True):
-            await self._closed_once(self._ways.drain)
-
     async def _close(self, grace: float) -> None:
-        if self.closing:
-            self.hurry(grace)
-            await self.closed.wait()
-        else:
+        if not self.closing:
             self.closing = True
-            await self._closed_once(grace)
+            await self._close_once(grace)
+            return
 
-    def hurry(self, grace: float) -> None:
-        """Holders have no more than *grace* seconds from now."""
         if grace == 0 and self._unheld is not None:
             self._unheld.set()
 
-    async def _closed_once(self, grace: float) -> None:
+        with anyio.CancelScope(shield=True):
+            await self.closed.wait()
+
+    async def _close_once(self, grace: float) -> None:
+        """Holders have *grace* seconds; a cancellation, such as of an outer scope, cuts them short. The rest is done whatever comes."""
         try:
             self.tenancy.refuse_all(self._closed)
             self._act()
             await self._wait_unheld(grace)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._save_and_end()
+
+    async def _save_and_end(self) -> None:
+        try:
             self._sweeping.cancel()
             self.saver.hurry(SAVING)
             await self._wait_still()
@@ -542,8 +220,12 @@ class Household:
         self._calm_by = anyio.current_time() + grace
         if self.tenancy.holds and grace > 0:
             self._unheld = anyio.Event()
-            with anyio.move_on_after(grace):
-                await self._unheld.wait()
+            try:
+                with anyio.move_on_after(grace):
+                    await self._unheld.wait()
+            except BaseException:
+                self._calm_by = anyio.current_time()
+                raise
 
     async def _wait_still(self) -> None:
         """No start and no eviction is under way."""
@@ -601,28 +283,8 @@ class Household:
             log.error("%s", self.failure)
 
 
-# With these there is something to part with at the end.
-_LEFT = (Stage.LIVE, Stage.LOST)
-
-
-def child_id(key: str) -> str:
-    """What the supervisor calls the context of *key*: a slash would divide its path."""
-    return key.replace("/", "%2F")
-
-
 def _is_held(claim: Claim) -> bool:
     return claim.tenant is not None and claim in (claim.tenant.holds or ())
-
-
-async def _loaded(load: Load, key: str) -> Snapshot | None:
-    made: Any = load(key)
-    if isawaitable(made):
-        made = await made
-
-    if made is not None and not isinstance(made, Snapshot):
-        raise TypeError(f"load({key!r}): expected a Snapshot (see Snapshot.from_json) or None, got {type(made).__name__}")
-
-    return made
 
 
 def note_held(claim: Claim) -> None:

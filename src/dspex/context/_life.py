@@ -59,13 +59,14 @@ async def load_the_bridge() -> None:
 class Life:
     """From entering the block to leaving it."""
 
-    __slots__ = ("_body", "_closing", "_context", "_group", "_owner", "_up")
+    __slots__ = ("_begun", "_body", "_closing", "_context", "_group", "_owner", "_up")
 
     def __init__(self, context: Inside) -> None:
         self._context = context
         self._group: TaskGroup = anyio.create_task_group()
         self._body = anyio.CancelScope()
         self._owner: anyio.TaskHandle[None] | None = None
+        self._begun = False
         self._up = False
         self._closing = False
 
@@ -218,6 +219,7 @@ class Life:
                 await anyio.lowlevel.checkpoint()
 
     async def _own(self) -> None:
+        self._begun = True
         entry = self._context.variables
         try:
             await (entry.serve() if entry.synchronous else entry.serve_sheltered())
@@ -352,7 +354,7 @@ class Life:
 
     async def _end_owner(self) -> None:
         """The mailbox is closed, which ends the owner; one that is held up in its backend is cancelled."""
-        if self._owner is None:
+        if self._owner is None or await self._never_begins():
             return
 
         with anyio.move_on_after(self._patience()):
@@ -363,6 +365,15 @@ class Life:
             taking.cancel()
 
         await self._owner.wait()
+
+    async def _never_begins(self) -> bool:
+        """Whether a stranger cancelled the owner's task before its first step. Then it makes none, and nobody hears of its end."""
+        for _ in range(2):
+            if not self._begun:
+                # Once the loop has come round, every task has made its first step that ever does.
+                await anyio.lowlevel.cancel_shielded_checkpoint()
+
+        return not self._begun
 
     async def _close_backend(self) -> None:
         context = self._context
