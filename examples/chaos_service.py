@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import anyio
 import httpx
@@ -61,20 +62,31 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 app.router.lifespan_context = lifespan
 
 
-@app.get("/tree", response_class=PlainTextResponse)
-async def show_tree() -> str:
+async def show_tree() -> PlainTextResponse:
     """The live tree, and what the chaos has done."""
-    return f"{app.state.tree.tree()}\ncrashed {app.state.crashed} chats, killed {app.state.killed} workers\n"
+    return PlainTextResponse(f"{app.state.tree.tree()}\ncrashed {app.state.crashed} chats, killed {app.state.killed} workers\n")
+
+
+app.add_api_route("/tree", show_tree, response_class=PlainTextResponse)
 
 
 # --- the clients -----------------------------------------------------------------------------------------------------------------
 
 
+async def until_good(http: httpx.AsyncClient, method: str, path: str, body: dict[str, object] | None = None) -> Any:
+    """Asks, and asks again what something died under."""
+    while True:
+        answer = await http.request(method, path, json=body)
+        if answer.status_code == 200:
+            return answer.json()
+
+        await anyio.sleep(0.005)
+
+
 async def count(http: httpx.AsyncClient, chat: str, client: str, turns: int) -> None:
     """Takes *turns* turns. What got no good answer is asked again: the service says that this is fine."""
     for turn in range(1, turns + 1):
-        while (await http.post(f"/chats/{chat}/turns", json={"client": client, "turn": turn, "text": "hi"})).status_code != 200:
-            await anyio.sleep(0.005)
+        await until_good(http, "POST", f"/chats/{chat}/turns", {"client": client, "turn": turn, "text": "hi"})
 
 
 async def main(url: str, *, chats: int = 3, clients: int = 4, turns: int = 25) -> bool:
@@ -85,20 +97,12 @@ async def main(url: str, *, chats: int = 3, clients: int = 4, turns: int = 25) -
                 for client in range(clients):
                     tasks.start_soon(count, http, f"chat-{chat}", f"client-{client}", turns)
 
-        found = [(await _shown(http, f"chat-{chat}"))["turns"] for chat in range(chats)]
+        found = [(await until_good(http, "GET", f"/chats/chat-{chat}"))["turns"] for chat in range(chats)]
         print((await http.get("/tree")).text)
 
     counted = sum(sum(of_one.values()) for of_one in found)
     print(f"counted {chats * clients * turns}, the service has {counted}")
     return counted == chats * clients * turns
-
-
-async def _shown(http: httpx.AsyncClient, chat: str) -> dict[str, dict[str, int]]:
-    while (shown := await http.get(f"/chats/{chat}")).status_code != 200:
-        await anyio.sleep(0.005)
-
-    told: dict[str, dict[str, int]] = shown.json()
-    return told
 
 
 if __name__ == "__main__":

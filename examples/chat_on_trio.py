@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import trio
@@ -79,7 +80,8 @@ async def main(port: int) -> None:
         async def asked() -> None:
             await anext(aiter(signals))
 
-        await serve(app, config, shutdown_trigger=asked, mode="asgi")
+        served: Any = app
+        await serve(served, config, shutdown_trigger=asked, mode="asgi")
 
 
 if __name__ == "__main__":

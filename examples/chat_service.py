@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import quote
 
 import anyio
@@ -50,7 +51,7 @@ async def save(chat: str, snapshot: Snapshot) -> None:
     await half.replace(file)
 
 
-OPTIONS = {"variables": [TURNS, STYLE], "programs": {"answer": answer}, "load": load, "save": save, "idle": 60.0}
+OPTIONS: dict[str, Any] = {"variables": [TURNS, STYLE], "programs": {"answer": answer}, "load": load, "save": save, "idle": 60.0}
 
 
 @asynccontextmanager

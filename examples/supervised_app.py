@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import anyio
 from anyio.abc import TaskStatus
@@ -63,7 +64,7 @@ def children() -> list[ChildSpec]:
     ]
 
 
-async def ask_again(lobby: Context, name: str) -> dict[str, object]:
+async def ask_again(lobby: Context, name: str) -> Any:
     """A call that was in the worker when it died says so, and nobody but you knows whether to repeat it."""
     while True:
         try:
