@@ -265,10 +265,10 @@ def _each(costs: list[Costs], phase: str, unit: str = "us") -> list[float]:
     return [getattr(one, phase) * UNITS[unit] for one in costs]
 
 
-async def very_many(what: str, budgets: Costs, ours: Side, theirs: tuple[str, Side], options: Options) -> list[Row]:
-    """What one of very many costs, beside the same number of others, and beside a tenth as many. *budgets*: ratios, and KiB."""
+async def very_many(what: str, ours: Side, theirs: tuple[str, Side], options: Options, *, rounds: int) -> list[Row]:
+    """What one of very many costs, beside the same number of others, and beside a tenth as many."""
     beside, bare = theirs
-    count, rounds = options.count(MANY), min(options.rounds, ROUNDS)
+    count, rounds = options.count(MANY), min(options.rounds, rounds)
     fewer, _ = await _in_turns(ours, bare, count // 10, rounds)
     mine, others = await _in_turns(ours, bare, count, rounds)
     # Counting what is allocated takes several times as long as all else. What one takes doesn't depend on how many there are.
@@ -276,9 +276,9 @@ async def very_many(what: str, budgets: Costs, ours: Side, theirs: tuple[str, Si
     title = f"{count:,} {what}"
     note = f"{beside}: {weighed_bare.memory * UNITS['KiB']:.1f} KiB"
     return [
-        Row(f"{title}, start of each", beside, budgets.start, _each(mine, "start"), _each(others, "start")),
-        Row(f"{title}, stop of each", beside, budgets.stop, _each(mine, "stop"), _each(others, "stop")),
-        Row(f"{title}, memory of each", "KiB", budgets.memory, _each([weighed], "memory", "KiB"), unit="KiB", note=note),
+        Row(f"{title}, start of each", beside, None, _each(mine, "start"), _each(others, "start")),
+        Row(f"{title}, stop of each", beside, None, _each(mine, "stop"), _each(others, "stop")),
+        Row(f"{title}, memory of each", "KiB", None, _each([weighed], "memory", "KiB"), unit="KiB", note=note),
         *(
             Row(f"{title}, {phase} of each", f"of {count // 10:,}", LINEAR, _each(mine, phase), _each(fewer, phase))
             for phase in ("start", "stop")
@@ -288,9 +288,9 @@ async def very_many(what: str, budgets: Costs, ours: Side, theirs: tuple[str, Si
 
 async def children(options: Options) -> list[Row]:
     """Children of a dynamic supervisor."""
-    return await very_many("dynamic children", Costs(2.0, 3.0, 7.0), CHILDREN, ("tasks of a task group", TASKS), options)
+    return await very_many("dynamic children", CHILDREN, ("tasks of a task group", TASKS), options, rounds=ROUNDS)
 
 
 async def family(options: Options) -> list[Row]:
     """Contexts of a family, which nobody holds. Starting one there includes letting go of it."""
-    return await very_many("contexts of a family", Costs(2.0, 2.0, 16.0), FAMILY, ("contexts started one by one", CONTEXTS), options)
+    return await very_many("contexts of a family", FAMILY, ("contexts started one by one", CONTEXTS), options, rounds=1)

@@ -1,7 +1,7 @@
 """
 The chat service once more, with Starlette on trio: not a line of what is dspex differs.
 
-Run it with ``python examples/chat_on_trio.py 8000``: Hypercorn serves it. SIGTERM lets the requests in flight end, then saves the chats.
+Run it with ``python examples/chat_on_trio.py 8000``: Hypercorn (``pip install hypercorn``) serves it. SIGTERM lets the requests in flight end, then saves the chats.
 """
 
 from __future__ import annotations

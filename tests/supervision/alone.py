@@ -130,6 +130,14 @@ class Scenes:
             await anyio.sleep_forever()
 
     @staticmethod
+    async def takes_its_time() -> None:
+        from dspex import Supervisor
+
+        async with Supervisor([child("a"), child("b", ends=refuses)]):
+            say("ready")
+            await anyio.sleep_forever()
+
+    @staticmethod
     async def exits() -> None:
         from dspex import Supervisor
 

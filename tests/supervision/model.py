@@ -302,9 +302,10 @@ class Supervisor:
         return child.state == "restarting" and child.life is None and not child.down and child in self.children.values()
 
     def take_turn(self) -> Iterator[Wait]:
+        """Waits for it no longer than there may be one: when the supervisor ends, who waits is told at once."""
         turn = object()
         self.turns.append(turn)
-        yield Wait(lambda: self.turns[0] is turn)
+        yield Wait(lambda: self.turns[0] is turn or self.ending)
         return turn
 
     # --- stopping ----------------------------------------------------------------------------------------------------------------

@@ -112,6 +112,17 @@ async def test_a_significant_child_that_is_done_before_the_others_are_up_ends_it
     assert cast.alive == []
 
 
+@in_virtual_time
+async def test_also_when_another_is_in_the_middle_of_its_start(cast: Cast) -> None:
+    job = ChildSpec("job", lambda: anyio.sleep(1), restart="temporary", significant=True)
+    supervisor = Supervisor([cast("a"), job, cast("b", starts=[60.0]), cast("c")], auto_shutdown="any_significant")
+    async with supervisor:
+        await anyio.sleep_forever()
+
+    assert supervisor.ended_by == "auto_shutdown"
+    assert cast.timed == [(0.0, "a up"), (0.0, "b starts"), (1.0, "b gives up"), (1.0, "a down")]
+
+
 async def test_a_supervisor_entered_in_a_cancelled_scope_starts_nothing_that_stays(cast: Cast) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -276,6 +287,23 @@ async def test_a_clean_up_that_asks_for_a_start_while_its_group_is_stopped_does_
 
     if strategy != "one_for_one":
         assert told[0] == "CallCycle"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_a_clean_up_may_ask_for_a_start_where_nobody_waits_for_it(cast: Cast, strategy: Any) -> None:
+    supervisor = Supervisor(strategy=strategy, name="app")
+
+    async def child() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await supervisor.start_child(cast("heir"))
+
+    async with supervisor:
+        await supervisor.start_child(ChildSpec("child", child, restart="temporary"))
+        await supervisor.terminate_child("child")
+        assert states(supervisor) == {"heir": "running"}
 
 
 @pytest.mark.parametrize("strategy", GROUPS)

@@ -364,7 +364,9 @@ def test_the_sentences_that_refuse_a_child(options: Any, sentence: str) -> None:
         ({"max_seconds": math.inf}, "max_seconds: expected a positive, finite number of seconds, got inf"),
         ({"name": "a/b"}, "name: expected a str that isn't empty and has no '/', which divides paths, got 'a/b'"),
         ({"children": ["a"]}, "children: expected ChildSpecs, got 'a'. Context, Bridge and the supervisors have child_spec()."),
-        ({"children": [spec(), spec()]}, "children: two of them have the id 'a'"),
+        ({"children": [len]}, "children: expected ChildSpecs, got <built-in function len>. Make it one: ChildSpec(id, start)."),
+        ({"children": 7}, "children: expected an iterable of ChildSpecs, got 7. One child is a list of one."),
+        ({"children": [spec(), spec()]}, "children: two of them have the id 'a'. Give each its own."),
         (
             {"children": [spec(restart="transient", significant=True)]},
             "child 'a' is significant, which means nothing to a supervisor with auto_shutdown='never'",

@@ -55,7 +55,7 @@ async def test_the_siblings_are_stopped_in_reverse_before_it_is_told(cast: Cast)
 
 
 async def test_the_error_tells_who_how_often_and_why_and_is_raised_from_the_last_error(cast: Cast) -> None:
-    last = Boom("the third")
+    last = Boom("the third.")
     supervisor = Supervisor([cast("a"), cast("b")], max_restarts=2, max_seconds=10, name="app")
     with pytest.raises(RestartLimitReached) as caught:
         async with supervisor:

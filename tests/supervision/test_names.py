@@ -139,7 +139,9 @@ async def test_one_that_is_still_starting_is_not_to_be_seen_and_has_the_name() -
     async with Supervisor() as supervisor, anyio.create_task_group() as group:
         group.start_soon(supervisor.start_child, chat(init=slowly))
         await anyio.sleep(1)
-        assert named("chat") is None
+        with pytest.raises(NameNotFound, match="still starting"):
+            whereis("chat")
+
         with pytest.raises(NameTaken):
             await Context.start(name="chat")
 

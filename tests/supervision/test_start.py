@@ -393,3 +393,22 @@ async def test_a_child_reaches_a_sibling_by_its_id() -> None:
     nested = Supervisor.child_spec("sub", [ChildSpec("user", uses)])
     async with Supervisor([ChildSpec("pool", provides), nested]):
         assert found == ["a pool", ChildNotFound]
+
+
+async def test_a_sibling_that_is_listed_later_is_not_started_yet_and_the_error_says_so(cast: Cast) -> None:
+    told: list[str] = []
+
+    async def looks() -> None:
+        for name in ("later", "parked"):
+            try:
+                sibling(name)
+            except ChildNotFound as error:
+                told.append(str(error))
+
+    parked = cast("parked", on_limit="park", max_restarts=0)
+    async with Supervisor([parked, ChildSpec("inner", looks, restart="temporary"), cast("later")], name="app") as supervisor:
+        await cast.crash("parked")
+        await supervisor.start_child(ChildSpec("looks", looks, restart="temporary"))
+
+    why = "which is not started yet. Children start in order: list it before the one that needs it."
+    assert told == [f"Supervisor 'app' has a child 'later', {why}", "Supervisor 'app' has a child 'parked', which is parked."]

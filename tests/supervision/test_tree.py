@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, strategies as st
@@ -145,6 +146,13 @@ def test_trouble_far_below_brings_a_child_to_the_front():
         "│   └── mid  supervisor  running",
         "│       └── x  task  overdue",
     ]
+
+
+def test_ipython_shows_the_tree_at_its_prompt():
+    shown: list[str] = []
+    printer = SimpleNamespace(text=shown.append)
+    APP._repr_pretty_(printer, cycle=False)
+    assert shown == [str(APP)]
 
 
 def test_when_all_are_in_trouble_those_left_out_are_counted_by_state():

@@ -240,6 +240,17 @@ async def test_an_interrupt_out_of_a_child_ends_the_tree_in_order_and_comes_out_
     assert supervisor.ended_by == "error"
 
 
+async def test_an_interrupt_out_of_a_child_is_told_as_its_end(cast: Cast) -> None:
+    error = SystemExit(3)
+    told: list[Any] = []
+    with pytest.raises(SystemExit):
+        async with Supervisor([cast("a", on_change=lambda state, why: told.append((state, why)))]):
+            await cast.crash("a", error=error)
+            await anyio.sleep_forever()
+
+    assert told[2] == ("stopped", error)
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=repr)
 async def test_an_interrupt_out_of_a_start_is_no_failed_start(cast: Cast, error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:

@@ -42,6 +42,9 @@ class Others:
         if failures:
             raise failures.pop()
 
+        if not results:
+            raise RuntimeError("A task beside the one that waits for all of them was cancelled by nobody we know.")
+
         return results.pop()
 
 

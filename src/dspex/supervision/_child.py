@@ -26,24 +26,31 @@ class Run:
 
     Attributes:
         task: whose end is the life's end.
+        begun: whether its task has made its first step. One that is asked to stop before has nothing to do any more.
         started: whether it has said that it is ready.
         over: whether it has ended.
         overdue: whether it was asked to stop, has had its time, and is still there.
         revival: whether it is a restart by the supervisor itself, for which nobody waits.
+        failed: the state that it leaves the child in if it fails before it is up. Not of a revival: what follows from its failure is a restart.
         leaves: once it was asked to stop: the state that it leaves the child in.
         error: what it raised.
+        below: the supervisor that this life runs, from before it is up.
+        grace: while it is asked to end by itself: the time it has.
 
     """
 
     __slots__ = (
         "_passed",
         "_settled",
+        "begun",
+        "below",
         "error",
+        "failed",
+        "grace",
         "leaves",
         "over",
         "overdue",
         "pause",
-        "ready_without_saying",
         "revival",
         "since",
         "started",
@@ -51,17 +58,21 @@ class Run:
         "value",
     )
 
-    def __init__(self, *, revival: bool = False, pause: float = 0.0) -> None:
+    def __init__(self, *, failed: str = "stopped", revival: bool = False, pause: float = 0.0) -> None:
         self.task: anyio.TaskHandle[None] | None = None
         self.value: Any = None
+        self.begun: bool = False
         self.started: bool = False
         self.over: bool = False
         self.overdue: bool = False
+        self.failed: str = failed
         self.revival: bool = revival
         self.pause: float = pause
         self.since: float = 0.0
         self.leaves: str | None = None
         self.error: BaseException | None = None
+        self.below: Any = None
+        self.grace: anyio.CancelScope | None = None
         self._passed: anyio.Event | None = None
         self._settled: anyio.Event | None = None
 
@@ -118,8 +129,13 @@ class Run:
 
     def cancel(self) -> None:
         """Cancels its task."""
-        assert self.task is not None
-        self.task.cancel()
+        if self.task is not None:
+            self.task.cancel()
+
+    def cut_grace(self, seconds: float) -> None:
+        """It has no more than *seconds* from now to end by itself, and who asked it to has no more to do so."""
+        if self.grace is not None:
+            self.grace.deadline = min(self.grace.deadline, anyio.current_time() + seconds)
 
 
 class Child:

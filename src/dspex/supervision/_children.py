@@ -4,21 +4,27 @@ What follows when a child ends, and what may be asked of a supervisor about one 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from .._exceptions import ChildRunning, RestartLimitReached, StartFailed
 from ._block import in_short, log
 from ._child import Child, Run
 from ._facts import ChildInfo, ChildState
-from ._lives import Lives, Stranger
+from ._lives import Lives
+from ._place import way_down_from
 from ._policy import ENDS_ITSELF, RESTARTED, AutoShutdown, Ending, Window
-from ._spec import ChildSpec, check_restarts, check_seconds
+from ._spec import Backoff, ChildSpec, check_restarts, check_seconds
 
 # Seconds that a child has to run until its restarts in a row are forgotten, where its backoff doesn't say.
 PROVED = 30.0
+# How long restarts wait where a backoff of somebody's own fails; and the longest of any, in seconds, since no loop counts to infinity.
+_STEADY = Backoff()
+_LONGEST = 1e9
 
 _AT_REST = frozenset({ChildState.STOPPED, ChildState.PARKED})
 
@@ -44,8 +50,9 @@ class Children(Lives):
     def _ended(self, child: Child, run: Run, ending: Ending) -> None:
         """It ended by itself."""
         error = run.error
-        if ending is Ending.CANCELLED:
-            error = Stranger(self.path_of(child))
+        if not run.started and not run.revival:
+            self._never_came_up(child, run)
+            return
 
         self._note_strikes(child, run)
         ignored = not run.started and ending is Ending.RETURNED
@@ -56,6 +63,9 @@ class Children(Lives):
 
     def _note_strikes(self, child: Child, run: Run) -> None:
         proved = getattr(child.spec.backoff, "maximum", PROVED)
+        if not isinstance(proved, (int, float)):
+            proved = PROVED
+
         if run.started and anyio.current_time() - run.since > proved:
             child.strikes = 0
 
@@ -116,7 +126,19 @@ class Children(Lives):
     def _pause_before(self, child: Child) -> float:
         """Seconds before its next restart."""
         child.strikes += 1
-        return 0.0 if child.spec.backoff is None else max(0.0, child.spec.backoff.delay(child.strikes))
+        backoff = child.spec.backoff
+        if backoff is None:
+            return 0.0
+
+        try:
+            seconds = float(backoff.delay(child.strikes))
+            if math.isnan(seconds):
+                raise ValueError(f"expected seconds from delay({child.strikes}), got nan")
+        except Exception:  # noqa: BLE001 - somebody's function; it is told of in the log
+            log.exception("%s: its backoff failed; it waits as long as with %r", self.path_of(child), _STEADY)
+            seconds = _STEADY.delay(child.strikes)
+
+        return min(max(0.0, seconds), _LONGEST)
 
     # --- starting and stopping one -----------------------------------------------------------------------------------------------
 
@@ -129,7 +151,7 @@ class Children(Lives):
             SupervisorClosed: the supervisor ended meanwhile.
 
         """
-        run = self._launch(child)
+        run = self._launch(child, failed=failed)
         try:
             await run.wait_settled()
         except BaseException:
@@ -142,31 +164,34 @@ class Children(Lives):
             raise
 
         if not run.started:
-            self._say_why_not(child, run, failed)
+            self._say_why_not(child, run)
 
-    def _say_why_not(self, child: Child, run: Run, failed: str) -> None:
+    def _say_why_not(self, child: Child, run: Run) -> None:
         path = self.path_of(child)
         if run.asked:
             self._admit()
             raise StartFailed(f"The child {path!r}", problem="it was stopped before it was ready")
 
         error = run.error
-        child.error = error
-        if error is not None and not isinstance(error, Exception):
+        if isinstance(error, Exception):
+            raise StartFailed(f"The child {path!r}", problem=in_short(error)) from error
+
+        if error is not None:
             # For the whole program, and not for us to word.
             raise error
 
-        if error is None:
+    def _never_came_up(self, child: Child, run: Run) -> None:
+        """Its start failed, or there was nothing to do for it."""
+        if run.error is None:
             # It returned: there is nothing to do for it.
             self._finished(child, None, by_itself=False)
             return
 
-        if failed == "gone":
-            self._forget(child, error)
+        child.error = run.error
+        if run.failed == "gone":
+            self._forget(child, run.error)
         else:
-            self._tell(child, ChildState(failed), error)
-
-        raise StartFailed(f"The child {path!r}", problem=in_short(error)) from error
+            self._tell(child, ChildState(run.failed), run.error)
 
     # --- asked from outside ------------------------------------------------------------------------------------------------------
 
@@ -174,7 +199,8 @@ class Children(Lives):
         """
         Stops a child and returns when it is gone. It stays listed, and stopped, until `restart_child`; a temporary one is forgotten.
 
-        A child may stop itself this way: it is cancelled, or asked, where it waits.
+        A child may stop itself this way, or what it runs in: it is cancelled where it waits, or asked; in a shield this returns, and so it does
+        when it was asked. It never waits for its own end.
 
         Raises:
             ChildNotFound: there is none of this id.
@@ -185,7 +211,14 @@ class Children(Lives):
         child = self._find(child_id)
         child.recall()
         run = child.run
-        await self._stopped(child, "stopped" if self._keeps(child) else "gone")
+        leaves = "stopped" if self._keeps(child) else "gone"
+        inside = way_down_from(self)
+        if run is not None and inside is not None and inside[1] is run:
+            self._ask(child, run, leaves)
+            await anyio.lowlevel.checkpoint()
+            return
+
+        await self._stopped(child, leaves)
         if run is not None:
             await run.wait_gone()
 
@@ -237,14 +270,19 @@ class Children(Lives):
 
 def check_specs(children: Iterable[Any]) -> list[ChildSpec]:
     """All of *children*, each a spec and no id twice."""
+    if not isinstance(children, Iterable):
+        raise TypeError(f"children: expected an iterable of ChildSpecs, got {children!r}. One child is a list of one.")
+
     specs: list[ChildSpec] = []
     ids: set[str] = set()
     for spec in children:
         if not isinstance(spec, ChildSpec):
-            raise TypeError(f"children: expected ChildSpecs, got {spec!r}. Context, Bridge and the supervisors have child_spec().")
+            is_start = callable(spec) and not isinstance(spec, type)
+            instead = "Make it one: ChildSpec(id, start)." if is_start else "Context, Bridge and the supervisors have child_spec()."
+            raise TypeError(f"children: expected ChildSpecs, got {spec!r}. {instead}")
 
         if spec.id in ids:
-            raise ValueError(f"children: two of them have the id {spec.id!r}")
+            raise ValueError(f"children: two of them have the id {spec.id!r}. Give each its own.")
 
         ids.add(spec.id)
         specs.append(spec)

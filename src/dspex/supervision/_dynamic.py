@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any, Self, TypedDict, Unpack
 
@@ -52,6 +53,7 @@ class DynamicSupervisor(Children):
         super().__init__(max_restarts=max_restarts, max_seconds=max_seconds, auto_shutdown="never", name=name)
         self.max_children: int | None = max_children
         self._numbers: dict[str, int] = {}
+        self._deadlines: list[tuple[float, Child, Run]] | None = None
 
     @classmethod
     async def start(cls, **options: Unpack[DynamicOptions]) -> Self:
@@ -118,32 +120,35 @@ class DynamicSupervisor(Children):
 
     async def _stop_children(self) -> None:
         """All at once, each with its own time from the same moment."""
-        began = anyio.current_time()
-        waited_for: list[tuple[float, Child, Run]] = []
+        if self._deadlines is None:
+            # Those with the least time first: a task for each, to see it out, would be as many again.
+            self._deadlines = sorted(self._ask_all(), key=itemgetter(0))
+
+        for deadline, child, run in self._deadlines:
+            if not run.over:
+                await self._pass(child, run, deadline)
+
+    def _ask_all(self) -> Iterator[tuple[float, Child, Run]]:
+        now = anyio.current_time()
         for child in list(self._children.values()):
             run = child.run
             if run is None:
                 self._forget(child)
-            elif asks_first(child, run) or run.asked:
+            elif asks_first(child, run) or run.asked or not run.begun:
                 self._ask(child, run, "gone")
-                waited_for.append((math.inf, child, run))
+                yield math.inf, child, run
             else:
                 run.ask("gone")
                 self._ask_or_cancel(child, run)
-                waited_for.append((patience(child), child, run))
-
-        # Those with the least time first: a task for each, to see it out, would be as many again.
-        for seconds, child, run in sorted(waited_for, key=itemgetter(0)):
-            if not run.over:
-                await self._pass(child, run, began + seconds)
+                yield now + patience(child), child, run
 
     async def _pass(self, child: Child, run: Run, deadline: float) -> None:
         with anyio.move_on_at(deadline):
             await run.wait_passed()
 
         if not run.over and not run.overdue:
-            assert self._kids is not None
-            self._kids.start_soon(self._wait_overdue, child, run, anyio.current_time() - deadline + patience(child))
+            waited = anyio.current_time() - deadline + patience(child)
+            self._beside(self._wait_overdue, child, run, waited, name=f"{self.path_of(child)} (its stop)")
 
     def _keeps(self, child: Child) -> bool:
         return False

@@ -67,7 +67,8 @@ class HostTask:
         Starts the task and returns once the block is entered.
 
         Raises:
-            BaseException: what entering raised. A cancellation while waiting leaves the block again before it goes on.
+            BaseException: what entering raised; `Stranger` if somebody else cancelled the task. A cancellation while waiting leaves the block again
+                before it goes on.
 
         """
         self._spawn()
@@ -95,10 +96,22 @@ class HostTask:
         if hasattr(self.loop, "create_task"):
             atexit.unregister(_leave_abandoned)  # once, and before all that was registered until now
             atexit.register(_leave_abandoned)
-            _held[self] = self.loop.create_task(self._hold(), name=self._name, context=context)
+            task = _held[self] = self.loop.create_task(self._hold(), name=self._name, context=context)
+            # A task that is cancelled before its first step, as when a loop ends, never runs.
+            task.add_done_callback(self._ended)
         else:
             # A system task outlives the main task and is cancelled after it; an exception out of it would be an internal error of trio's.
             _held[self] = sys.modules["trio"].lowlevel.spawn_system_task(self._hold, name=self._name, context=context)
+
+    def _ended(self, task: Any) -> None:
+        if not self.closed.is_set():
+            self._keep(Stranger(self._name))
+            self._finish()
+
+    def _finish(self) -> None:
+        _held.pop(self, None)
+        self._opened.set()
+        self.closed.set()
 
     async def _hold(self) -> None:
         try:
@@ -109,11 +122,12 @@ class HostTask:
             self._keep(error)
             raise
         finally:
-            _held.pop(self, None)
-            self._opened.set()
-            self.closed.set()
+            self._finish()
 
     async def _hold_open(self) -> None:
+        if self._released.is_set():
+            return  # who opens it has gone before it began
+
         async with self._resource:
             self._opened.set()
             await self._released.wait()
@@ -121,8 +135,18 @@ class HostTask:
     def _keep(self, error: BaseException) -> None:
         if self._opened.is_set():
             self.exit_error = error
+        elif isinstance(error, anyio.get_cancelled_exc_class()):
+            # Whoever waits for the opening is not the one who was cancelled.
+            self._error = Stranger(self._name)
         else:
             self._error = error
+
+
+class Stranger(Exception):
+    """What a task ends with that was cancelled by nobody we know."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the task of {name} was cancelled by a stranger")
 
 
 async def leave_all() -> None:

@@ -18,23 +18,29 @@ import anyio.lowlevel
 from ._block import Block, in_short, log, unwrapped
 from ._child import Child, Run
 from ._facts import ChildState
+from ._hosting import Stranger
 from ._place import Place, place
-from ._policy import Ending
-from ._stopping import asks_first, report_until_gone, see_out
+from ._policy import Ending, Window
+from ._status import SupervisorStatus
+from ._stopping import MOMENT, asks_first, report_until_gone, see_out
 from ._told import Told
 
 
 class Lives(Told):
     """Begins lives of children, and ends them."""
 
+    def __init__(self, name: str | None, window: Window) -> None:
+        super().__init__(name, window)
+        self._unborn: set[Run] = set()
+
     @abstractmethod
     def _ended(self, child: Child, run: Run, ending: Ending) -> None:
         """What follows from the end of a life that nobody asked for. A plain step."""
 
-    def _launch(self, child: Child, *, revival: bool = False, pause: float = 0.0) -> Run:
+    def _launch(self, child: Child, *, failed: str = "stopped", revival: bool = False, pause: float = 0.0) -> Run:
         """Begins a life of *child*. A plain step."""
         assert self._kids is not None
-        run = child.run = Run(revival=revival, pause=pause)
+        run = child.run = Run(failed=failed, revival=revival, pause=pause)
         self._starts += 1
         child.lives += 1
         if not revival:
@@ -47,12 +53,18 @@ class Lives(Told):
         return run
 
     async def _live(self, child: Child, run: Run) -> None:
+        if run.over:
+            # It was asked to stop before this, its first step.
+            self._unborn.discard(run)
+            return
+
+        run.begun = True
         cancelled = False
         try:
             if run.revival:
                 # Never a restart without a checkpoint before it.
                 await (anyio.sleep(run.pause) if run.pause else anyio.lowlevel.checkpoint())
-                if self.is_ending:
+                if self.is_ending or run.asked:
                     return
 
                 self._tell(child, ChildState.STARTING)
@@ -104,18 +116,22 @@ class Lives(Told):
         child.run = None
         run.settle()
         run.let_pass()
-        error = run.error
-        if error is not None and not isinstance(error, Exception):
-            self._tell(child, ChildState.STOPPED, error)
-            self._end_from_within("error", error)
-        elif run.leaves is not None:
+        run.cut_grace(MOMENT)
+        if run.error is not None and not isinstance(run.error, Exception):
+            self._end_from_within("error", run.error)
+        elif ending is Ending.CANCELLED:
+            run.error = Stranger(self.path_of(child))
+            if self._kids is not None and self._kids.cancel_scope.cancel_called:
+                self._crashed()
+
+        if run.leaves is not None:
             self._after_asking(child, run)
-        elif run.started or run.revival:
+        else:
             self._ended(child, run, ending)
 
     def _after_asking(self, child: Child, run: Run) -> None:
         assert run.leaves is not None
-        if run.error is not None:
+        if isinstance(run.error, Exception):
             log.warning("%s raised as it was stopped: %s", self.path_of(child), in_short(run.error), exc_info=run.error)
 
         if run.leaves == "gone":
@@ -126,11 +142,22 @@ class Lives(Told):
     # --- stopping ----------------------------------------------------------------------------------------------------------------
 
     def _ask(self, child: Child, run: Run, leaves: str) -> None:
-        """Asks *run* to stop, from this step on, and has it seen out."""
+        """Asks *run* to stop, from this step on, and has it seen out. One that has not begun is over at once."""
         if run.ask(leaves):
-            politely = self._ask_or_cancel(child, run)
-            assert self._kids is not None
-            self._kids.start_soon(self._see_out, child, run, politely, name=f"{self.path_of(child)} (its stop)")
+            if run.begun:
+                self._have_seen_out(child, run, self._ask_or_cancel(child, run))
+            else:
+                self._unborn.add(run)
+                self._over(child, run, Ending.ASKED)
+
+    def _bury_unborn(self) -> None:
+        super()._bury_unborn()
+        for run in self._unborn:
+            if run.task is not None:
+                run.task.coro.close()
+
+    def _have_seen_out(self, child: Child, run: Run, politely: bool) -> None:
+        self._beside(self._see_out, child, run, politely, name=f"{self.path_of(child)} (its stop)")
 
     def _ask_or_cancel(self, child: Child, run: Run) -> bool:
         self._tell(child, ChildState.STOPPING)
@@ -141,15 +168,30 @@ class Lives(Told):
         return politely
 
     async def _see_out(self, child: Child, run: Run, politely: bool) -> None:
-        path = self.path_of(child)
         began = anyio.current_time()
-        in_time = await see_out(child, run, path=path, politely=politely)
-        if not in_time:
-            await self._wait_overdue(child, run, anyio.current_time() - began)
+        try:
+            in_time = await see_out(child, run, path=self.path_of(child), politely=politely)
+            if not in_time:
+                await self._wait_overdue(child, run, anyio.current_time() - began)
+        except GeneratorExit:
+            raise  # the loop is gone
+        except BaseException as error:
+            # A stranger cancelled this task, or the stop function was interrupted. The child's time is cut short, and it is seen out all the same.
+            run.cancel()
+            if not run.over:
+                self._have_seen_out(child, run, politely=False)
+
+            if not isinstance(error, anyio.get_cancelled_exc_class()):
+                raise
 
     async def _wait_overdue(self, child: Child, run: Run, waited: float) -> None:
-        run.overdue = True
-        self._tell(child, ChildState.OVERDUE)
+        if run.over:
+            return
+
+        if not run.overdue:
+            run.overdue = True
+            self._tell(child, ChildState.OVERDUE)
+
         run.let_pass()
         await report_until_gone(run, path=self.path_of(child), waited=waited)
 
@@ -165,16 +207,22 @@ class Lives(Told):
             self._tell(child, ChildState(leaves))
 
     def hurry(self) -> None:
-        """Cancels all that is left, at once: graces are cut short, in subtrees too."""
+        """Ends it and cancels all that is left, at once: graces are cut short, in subtrees too."""
+        if self.status is SupervisorStatus.NEW:
+            return
+
+        self.turn_back()
         self._end("stop")
         for child in list(self._children.values()):
             run = child.run
             if run is not None:
-                if isinstance(run.value, Block):
-                    run.value.hurry()
+                below = run.below or run.value
+                if isinstance(below, Block):
+                    below.hurry()
 
                 self._ask(child, run, "gone")
                 run.cancel()
+                run.cut_grace(0.0)
 
 
 class _TaskStatus:
@@ -198,13 +246,6 @@ class _TaskStatus:
         self._children._ready(self._child, self._run, value)
 
 
-class Stranger(Exception):
-    """What a child ended with whose task was cancelled by nobody we know."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(f"the task of {path} was cancelled by a stranger")
-
-
 def _sorted_out(error: BaseException) -> tuple[bool, BaseException | None]:
     """Whether there is a cancellation in *error*, and what else there is."""
     group: Any = error
@@ -217,7 +258,8 @@ def _sorted_out(error: BaseException) -> tuple[bool, BaseException | None]:
     if cancellations is None and isinstance(error, Exception):
         return False, error
 
-    if rest is not None and not isinstance(rest, Exception):
-        return cancellations is not None, unwrapped(rest)
+    if rest is None:
+        return True, None
 
-    return cancellations is not None, rest
+    # What came with a cancellation tells more of the end than it.
+    return False, rest if isinstance(rest, Exception) else unwrapped(rest)

@@ -60,6 +60,6 @@ class Names(Generic[T]):
         held = self._held()
         holder, visible = held.get(name, (None, False))
         if holder is None or not visible:
-            raise NameNotFound(name, known=[known for known, (_, up) in held.items() if up])
+            raise NameNotFound(name, known=[known for known, (_, up) in held.items() if up], starting=holder is not None)
 
         return holder

@@ -13,6 +13,7 @@ from .._exceptions import ChildNotFound
 
 if TYPE_CHECKING:
     from ._child import Run
+    from ._facts import ChildInfo
     from ._told import Told
 
 
@@ -67,15 +68,18 @@ def sibling(name: str) -> Any:
 
     """
     here = place.get()
-    known: list[str] = []
-    nearest = ""
+    nearest = here.supervisor.path if here is not None else "(none above this code)"
+    listed: list[tuple[str, ChildInfo]] = []
     while here is not None:
-        nearest = nearest or here.supervisor.path
         found = here.supervisor.running(name)
         if found is not None:
             return found.value
 
-        known += [info.id for info in here.supervisor.which_children()]
+        listed += [(here.supervisor.path, info) for info in here.supervisor.which_children()]
         here = here.above
 
-    raise ChildNotFound(name, supervisor=nearest or "(none above this code)", known=known)
+    for path, info in listed:
+        if info.id == name:
+            raise ChildNotFound(name, supervisor=path, state=info.state.value)
+
+    raise ChildNotFound(name, supervisor=nearest, known=[info.id for _, info in listed])

@@ -41,7 +41,7 @@ async def see_out(child: Child, run: Run, *, path: str, politely: bool) -> bool:
     if not politely:
         return await _ended_within(run, patience(child))
 
-    with anyio.move_on_after(patience(child)):
+    with anyio.move_on_after(patience(child)) as run.grace:
         if await _asked(child, run, path):
             await run.wait_gone()
 

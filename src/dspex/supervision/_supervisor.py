@@ -12,18 +12,18 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskStatus
 
 from .._exceptions import CallCycle, ChildExists, StartFailed, SupervisorClosed
-from ._child import Child
+from ._child import Child, Run
 from ._children import Children, check_specs
 from ._facts import ChildInfo, ChildState
-from ._place import way_down_from
-from ._policy import AFFECTED, ENDS_ITSELF, AutoShutdown, Strategy
+from ._place import place, way_down_from
+from ._policy import AFFECTED, ENDS_ITSELF, AutoShutdown, EndedBy, Strategy
 from ._spec import ChildSpec, Delays, OnLimit, Restart, Shutdown
 
 
@@ -64,6 +64,12 @@ class Supervisor(Children):
             ``"all_significant"``. The block ends then, without an exception.
         name: the first part of its children's paths, which are the names of their tasks.
 
+    Attributes:
+        status: ``"new"``, ``"starting"``, ``"running"``, ``"stopping"`` or ``"closed"``.
+        ended_by: ``"stop"``, ``"auto_shutdown"``, ``"limit"`` or ``"error"``; None while nothing has ended it.
+        name: as it was given.
+        path: its place in the tree; of one that is no child, its name.
+
     Raises:
         TypeError: of what is given something isn't what it should be.
         ValueError: the same, of values; two children of one id.
@@ -85,6 +91,7 @@ class Supervisor(Children):
         super().__init__(max_restarts=max_restarts, max_seconds=max_seconds, auto_shutdown=auto_shutdown, name=name)
         self.strategy: Strategy = strategy
         self._turn: anyio.Lock = anyio.Lock()
+        self._lined_up: dict[anyio.CancelScope, Run | None] = {}
         self._incidents: deque[Child] = deque()
         self._regrouping = False
         for spec in check_specs(children):
@@ -156,7 +163,7 @@ class Supervisor(Children):
         self._incidents.append(child)
         if not self._regrouping:
             self._regrouping = True
-            self._kids.start_soon(self._regroup, name=f"{self.path} (a restart)")
+            self._beside(self._regroup, name=f"{self.path} (a restart)")
 
     async def _regroup(self) -> None:
         try:
@@ -170,7 +177,7 @@ class Supervisor(Children):
             self._regrouping = False
 
     async def _work_off(self, failed: Child) -> None:
-        affected: list[Child] = list(AFFECTED[self.strategy](list(self._children.values()), failed)) if self._lists(failed) else []
+        affected = self._affected_by(failed)
         if self._awaits_restart(failed) and self._allows(failed, failed.error):
             await self._stop_group(affected)
             await self._pause(failed)
@@ -184,6 +191,14 @@ class Supervisor(Children):
                 self._incidents.appendleft(child)
                 return
 
+    def _affected_by(self, failed: Child) -> list[Child]:
+        children = list(self._children.values())
+        if self._lists(failed):
+            return list(AFFECTED[self.strategy](children, failed))
+
+        # It was deleted before its turn came, and those may be left that were stopped for it, or come after it in a restart that stopped short.
+        return [child for child in children if child not in self._incidents]
+
     def _lists(self, child: Child) -> bool:
         return self._children.get(child.id) is child
 
@@ -194,6 +209,7 @@ class Supervisor(Children):
         runs = [(child, child.run) for child in affected]
         for child, run in reversed(runs):
             if run is not None:
+                self._send_home(run)
                 await self._stopped(child, "restarting" if self._keeps(child) else "gone")
             elif child.state is ChildState.STOPPED and not child.down and self._lists(child):
                 # One that finished is started again with its group, as in OTP; one that was stopped by hand is not.
@@ -214,24 +230,15 @@ class Supervisor(Children):
         failed.recalled = None
 
     async def _came_back(self, child: Child) -> bool:
-        run = self._launch(child)
+        run = self._launch(child, failed="restarting")
         await run.wait_settled()
-        if run.started or run.asked:
-            return True
-
-        if run.error is None:
-            self._finished(child, None, by_itself=False)
-            return True
-
-        child.error = run.error
-        self._tell(child, ChildState.RESTARTING, run.error)
-        return False
+        return run.started or run.asked or run.error is None
 
     # --- asked from outside ------------------------------------------------------------------------------------------------------
 
     async def start_child(self, spec: ChildSpec) -> ChildInfo:
         """
-        Starts one more child, the last in order, and returns once it is ready.
+        Starts one more child, the last in order, and returns once it is ready. While a group is being restarted, its backoff included, it waits.
 
         Raises:
             ChildExists: there is one of this id; its ``state`` says in which state.
@@ -260,13 +267,45 @@ class Supervisor(Children):
     async def _start_by_hand(self, child: Child, *, failed: str) -> None:
         self._refuse_whom_others_wait_for(child)
         child.down = False
-        async with self._turn if self.strategy != "one_for_one" else _FREE:
+        if self.strategy != "one_for_one":
+            await self._take_turn(child)
+
+        try:
             self._admit()
             if child.down:
                 raise StartFailed(f"The child {self.path_of(child)!r}", problem="it was stopped before it was ready")
 
             if self._find(child.id) is child and child.run is None:
                 await self._started(child, failed=failed)
+        finally:
+            if self.strategy != "one_for_one":
+                self._turn.release()
+
+    async def _take_turn(self, child: Child) -> None:
+        """Waits for the turn, and no longer than there may be one: who waits in vain is told at once."""
+        inside = way_down_from(self)
+        with anyio.CancelScope() as waiting:
+            self._lined_up[waiting] = inside[1] if inside is not None else None
+            try:
+                await self._turn.acquire()
+            finally:
+                del self._lined_up[waiting]
+
+        if waiting.cancelled_caught:
+            self._admit()
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            self._refuse_whom_others_wait_for(child)
+
+    def _send_home(self, run: Run) -> None:
+        """*run* is to be stopped by who has the turn: what waits in it for the turn, in a shield, would wait for itself."""
+        for waiting, waits_in in tuple(self._lined_up.items()):
+            if waits_in is run:
+                waiting.cancel()
+
+    def _end(self, why: EndedBy) -> None:
+        super()._end(why)
+        for waiting in tuple(self._lined_up):
+            waiting.cancel()
 
     def _refuse_whom_others_wait_for(self, child: Child) -> None:
         inside = way_down_from(self)
@@ -304,21 +343,13 @@ class Nested:
 
     async def __call__(self, *, task_status: TaskStatus[Any]) -> None:
         made: Any = self._cls(*self._args, **self._options)
+        here = place.get()
+        if here is not None:
+            here.run.below = made
+
         async with made as supervisor:
             task_status.started(supervisor)
             await supervisor.wait()
-
-
-class _Free:
-    """A turn that nobody has to wait for."""
-
-    async def __aenter__(self) -> None: ...
-
-    async def __aexit__(self, *_: object) -> Literal[False]:
-        return False
-
-
-_FREE = _Free()
 
 
 def _check_choice(label: str, choice: Any, choices: Iterable[str]) -> None:

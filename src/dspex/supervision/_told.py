@@ -6,8 +6,9 @@ All of it is read in one step, at any time, whatever the supervisor is doing.
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -31,6 +32,7 @@ class Told(Block):
         super().__init__(name)
         self._window: Window = window
         self._children: dict[str, Child] = {}
+        self._untold: list[tuple[Child, str, Awaitable[Any]]] = []
         self._starts = 0
         self._restarts = 0
 
@@ -53,10 +55,11 @@ class Told(Block):
             self._notify(child, state.value, error)
 
     def _forget(self, child: Child, error: BaseException | None = None) -> None:
-        """This supervisor will never start it again."""
-        if self._children.get(child.id) is child:
-            del self._children[child.id]
+        """This supervisor will never start it again. Told once."""
+        if self._children.get(child.id) is not child:
+            return
 
+        del self._children[child.id]
         child.state = ChildState.STOPPED
         self._notify(child, "gone", error)
 
@@ -65,18 +68,30 @@ class Told(Block):
             return
 
         try:
-            coroutine = child.spec.on_change(state, error)
+            answer = child.spec.on_change(state, error)
         except Exception:  # noqa: BLE001 - somebody's function; it is told of in the log
             log.exception("%s: its on_change function failed at %r", self.path_of(child), state)
             return
+        except BaseException as interrupt:  # noqa: BLE001 - kept, and raised by the block
+            self._end_from_within("error", interrupt)
+            return
 
-        if coroutine is not None and self._kids is not None:
-            self._kids.start_soon(self._finish_telling, child, state, coroutine, name=f"{self.path_of(child)} ({state})")
+        if not inspect.isawaitable(answer):
+            return
 
-    async def _finish_telling(self, child: Child, state: str, coroutine: Any) -> None:
+        if self._kids is None:
+            self._untold.append((child, state, answer))
+        else:
+            self._beside(self._finish_telling, child, state, answer, name=f"{self.path_of(child)} ({state})")
+
+    async def _finish_unkept(self) -> None:
+        while self._untold:
+            await self._finish_telling(*self._untold.pop(0))
+
+    async def _finish_telling(self, child: Child, state: str, answer: Awaitable[Any]) -> None:
         try:
-            await coroutine
-        except Exception:  # noqa: BLE001 - the same
+            await answer
+        except (Exception, anyio.get_cancelled_exc_class()):  # noqa: BLE001 - the same; also when a stranger cancelled this very task
             log.exception("%s: its on_change function failed at %r", self.path_of(child), state)
 
     def running(self, child_id: str) -> Run | None:

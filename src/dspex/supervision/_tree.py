@@ -50,6 +50,10 @@ class Tree:
     def __str__(self) -> str:
         return _drawing.as_text(self.root)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # IPython's, at whose prompt the tree is to be seen as at ours.
+        printer.text(repr(self) if cycle else str(self))
+
     def __rich__(self) -> RichTree:
         return _drawing.as_rich(self.root)
 
