@@ -611,6 +611,7 @@ async def test_the_tree_shows_pools_and_workers(crash):
     async with Supervisor([Bridge.child_spec("bridge", workers=2)], name="app") as supervisor:
         bridge = supervisor.which_child("bridge").value
         pool = bridge.pool()
+        assert {below.state for path, below in supervisor.tree() if "worker-" in path} == {"starting"}
         await until_all_are_ready(pool)
         pid = await pool.call(call("pid"))
         tree = supervisor.tree()

@@ -291,9 +291,11 @@ class NameTaken(DspexError, ValueError):
 class NameNotFound(DspexError, KeyError):
     """`whereis` found nobody of this name in this event loop run."""
 
-    def __init__(self, name: str, *, known: Iterable[str] = ()) -> None:
-        super().__init__(f"No context is named {name!r} here. Named: {_listed(known)}.", name=name)
+    def __init__(self, name: str, *, known: Iterable[str] = (), starting: bool = False) -> None:
+        why = "Who is to have that name is still starting." if starting else f"Named: {_listed(known)}."
+        super().__init__(f"No context is named {name!r} here. {why}", name=name, starting=starting)
         self.name = name
+        self.starting = starting
 
 
 # --- backends and the switch -----------------------------------------------------------------------------------------------------
@@ -577,7 +579,7 @@ class RestartLimitReached(DspexError, RuntimeError):
     """A supervisor had to restart its children more often than it may, and gave up: it has stopped them, in order. From the last error."""
 
     def __init__(self, supervisor: str, *, child: str, allowed: int, seconds: float, problem: str = "") -> None:
-        last = f" It ended last with {problem}." if problem else ""
+        last = f" It ended last with {problem.rstrip('.')}." if problem else ""
         super().__init__(
             f"Supervisor {supervisor!r} gave up: child {child!r} was to be restarted again, and {allowed} in {seconds:g} s are allowed.{last}",
             supervisor=supervisor,
@@ -594,19 +596,20 @@ class RestartLimitReached(DspexError, RuntimeError):
 
 
 class ChildNotFound(DspexError, KeyError):
-    """A supervisor has no child of this id."""
+    """A supervisor has no child of this id; or, where one that runs is needed, none that does: ``state`` says in which state it is."""
 
-    def __init__(self, child: str, *, supervisor: str, known: Iterable[str] = ()) -> None:
+    def __init__(self, child: str, *, supervisor: str, known: Iterable[str] = (), state: str = "") -> None:
         some = sorted(known)[:8]
-        super().__init__(
-            f"Supervisor {supervisor!r} has no child {child!r}. It has: {', '.join(some) or 'none'}.",
-            child=child,
-            supervisor=supervisor,
-            known=some,
-        )
+        lacks = f"has no child {child!r}. It has: {', '.join(some) or 'none'}."
+        if state:
+            why = "is not started yet. Children start in order: list it before the one that needs it" if state == "new" else f"is {state}"
+            lacks = f"has a child {child!r}, which {why}."
+
+        super().__init__(f"Supervisor {supervisor!r} {lacks}", child=child, supervisor=supervisor, known=some, state=state)
         self.child = child
         self.supervisor = supervisor
         self.known: list[str] = some
+        self.state = state
 
 
 class ChildExists(DspexError, ValueError):

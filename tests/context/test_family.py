@@ -334,6 +334,26 @@ async def test_a_family_that_does_not_run_refuses_in_words() -> None:
     assert str(caught.value) == "Context 'a' is closed. Its family 'chats' is closed."
 
 
+@pytest.mark.parametrize("steps", range(10))
+def test_one_that_is_cancelled_as_it_is_entered_keeps_nobody_waiting(run_virtually: Run, steps: int) -> None:
+    async def enter(family: Contexts) -> None:
+        async with family:
+            await anyio.sleep_forever()
+
+    async def main() -> None:
+        family = Contexts()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(enter, family)
+            for _ in range(steps):
+                await checkpoint()
+
+            tasks.cancel_scope.cancel()
+
+        assert family.status in ("new", "closed")
+
+    run_virtually(main)
+
+
 async def test_a_family_may_be_entered_again() -> None:
     shelf = Shelf()
     family = shelf.family()

@@ -501,6 +501,11 @@ async def test_a_bridge_name_that_leads_nowhere_says_what_there_is() -> None:
     for specs, error, sentence in (
         ([bridge_spec(Bridge(), "other"), Context.child_spec("chat", bridge="shared")], ChildNotFound, "It has: chat, other"),
         (
+            [Context.child_spec("chat", bridge="shared"), bridge_spec(Bridge(), "shared")],
+            ChildNotFound,
+            "list it before the one that needs it",
+        ),
+        (
             [bridge_spec("text"), Context.child_spec("chat", bridge="shared")],
             BackendInitError,
             "names a child that is no Bridge: its value is 'text'",

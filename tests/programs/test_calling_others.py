@@ -439,6 +439,39 @@ async def test_a_call_that_is_cancelled_takes_along_those_made_for_it(kind):
             assert guest.cancelled.is_set()
 
 
+@pytest.mark.parametrize("kind", ["worker sync", "worker async"])
+async def test_a_strangers_cancel_of_a_call_is_told_to_the_program_that_made_it(kind, running_loop):
+    if running_loop() == "trio":
+        pytest.skip("trio has no such cancel")
+
+    guest = Guest()
+    async with a_context({"outer": program(kind, hears_of_guest, hears_of_guest_async), "guest": guest}) as ctx:
+        async with anyio.create_task_group() as tasks:
+
+            async def call():
+                assert await ctx.call("outer") == "CallCancelled"
+
+            tasks.start_soon(call)
+            await guest.came.wait()
+            next(task for task in asyncio.all_tasks() if task.get_name() == "dspex call of guest").cancel()
+
+        assert guest.cancelled.is_set()
+
+
+def hears_of_guest(ctx):
+    try:
+        ctx.call("guest")
+    except Exception as error:
+        return type(error).__name__
+
+
+async def hears_of_guest_async(ctx):
+    try:
+        await ctx.call("guest")
+    except Exception as error:
+        return type(error).__name__
+
+
 @FROM
 async def test_a_call_has_the_deadline_of_the_one_it_is_made_for(kind):
     async def deadline():

@@ -14,10 +14,11 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from supervision import alone
 from supervision.cast import Boom, Cast, in_virtual_time, settled, states
 
-from dspex import DynamicSupervisor, Supervisor
+from dspex import ChildSpec, DynamicSupervisor, Supervisor
 
 ON_ASYNCIO = pytest.mark.parametrize("anyio_backend", [("asyncio", {}), ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"])
 
@@ -414,3 +415,20 @@ def test_a_loop_that_ends_without_stop_takes_a_background_tree_down_without_nois
 
 def test_the_interpreter_that_runs_them_is_this_one() -> None:
     assert subprocess.run([sys.executable, "-c", "import dspex"], env=alone.environment(), check=False).returncode == 0
+
+
+async def test_an_interrupt_under_a_supervisor_started_beside_is_raised_where_its_end_is_waited_for_on_trio(running_loop) -> None:
+    if running_loop() != "trio":
+        pytest.skip("asyncio lets an interrupt out of its loop at once")
+
+    async def child() -> None:
+        await checkpoint()
+        raise SystemExit(3)
+
+    supervisor = await Supervisor.start([ChildSpec("a", child)])
+    with pytest.raises(SystemExit) as caught:
+        await supervisor.wait()
+
+    assert caught.value.code == 3
+    await supervisor.stop()
+    assert supervisor.status == "closed"

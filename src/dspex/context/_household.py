@@ -13,7 +13,6 @@ from collections import deque
 from contextvars import ContextVar
 
 import anyio
-from anyio.abc import TaskStatus
 
 from .._exceptions import CallCycle, CallTimeout, ContextClosed, SaveFailed, WrongThread
 from ..supervision import DynamicSupervisor
@@ -41,7 +40,9 @@ class Household(Upkeep):
         """Enters: from here on contexts can be opened."""
         await self._group.__aenter__()
         try:
-            self._supervisor = await self._group.start(self._keep, name=f"{self._name} (its contexts)")
+            # Not by start(): cancelled there, it would wait for the end of a task that waits for ours.
+            self._group.start_soon(self._keep, name=f"{self._name} (its contexts)")
+            await self._founded.wait()
         except BaseException:
             self._over.set()
             await self._leave_group()
@@ -64,11 +65,11 @@ class Household(Upkeep):
         self._group.cancel_scope.cancel()
         await self._group.__aexit__(None, None, None)
 
-    async def _keep(self, *, task_status: TaskStatus[DynamicSupervisor]) -> None:
+    async def _keep(self) -> None:
         try:
             with anyio.CancelScope(shield=True):
-                async with DynamicSupervisor(name=self._path) as supervisor:
-                    task_status.started(supervisor)
+                async with DynamicSupervisor(name=self._path) as self._supervisor:
+                    self._founded.set()
                     await self._over.wait()
         finally:
             self._kept.set()

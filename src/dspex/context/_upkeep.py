@@ -100,6 +100,7 @@ class Upkeep:
         self._group = anyio.create_task_group()
         self._sweeping = anyio.CancelScope(shield=True)
         self._over = anyio.Event()
+        self._founded = anyio.Event()
         self._kept = anyio.Event()
         self._woken = anyio.Event()
         self._due = math.inf

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import atexit
 import contextvars
+import logging
 import os
 import sys
 from threading import get_ident
@@ -22,6 +23,8 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+
+log = logging.getLogger("dspex.supervision")
 
 # Seconds that the host tasks of an abandoned loop have for leaving in order, and as many again once they are cancelled.
 GRACE = 10.0
@@ -120,7 +123,11 @@ class HostTask:
             self._keep(error)
         except BaseException as error:
             self._keep(error)
-            raise
+            if hasattr(self.loop, "create_task") or isinstance(error, anyio.get_cancelled_exc_class()):
+                raise
+
+            # An interrupt out of a system task would be an internal error of trio's. It is raised where the end is waited for.
+            log.critical("%s was interrupted: %r", self._name, error)
         finally:
             self._finish()
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from dspex.worker.host.restarts import FREE, INITIAL_DELAY, JITTER, MAX_DELAY, PROVED_SECONDS, Ending, Restarts
+from dspex.worker.host.restarts import FREE, INITIAL_DELAY, JITTER, MAX_DELAY, MAX_WAIT, PROVED_SECONDS, Ending, Restarts
 
 
 class Even(random.Random):
@@ -14,9 +14,9 @@ class Even(random.Random):
         return 0.5
 
 
-def delays(endings, lived=0.0):
+def delays(endings, lived=0.0, told=False):
     restarts = Restarts(random=Even())
-    return [restarts.delay_after(ending, lived=lived) for ending in endings]
+    return [restarts.delay_after(ending, lived=lived, told=told) for ending in endings]
 
 
 def test_one_that_started_well_is_replaced_at_once_the_first_times_and_then_ever_more_slowly():
@@ -28,7 +28,12 @@ def test_one_that_can_not_start_is_tried_more_slowly_from_the_first_time():
 
 
 def test_the_delay_grows_to_its_maximum_and_no_further():
-    assert delays([Ending.NEVER_STARTED] * 2000)[-1] == MAX_DELAY
+    assert delays([Ending.NEVER_STARTED] * 2000, told=True)[-1] == MAX_DELAY
+
+
+@pytest.mark.parametrize("ending", [Ending.DIED, Ending.CUT_DOWN, Ending.BROKEN])
+def test_callers_who_are_told_nothing_never_wait_long_for_the_next(ending):
+    assert delays([ending] * 2000)[-1] == MAX_WAIT < MAX_DELAY
 
 
 def test_what_was_asked_to_end_or_killed_here_counts_for_nothing():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from worker_desk import PROGRAMS, STORE, Desk, call
 
 from dspex._exceptions import BridgeClosed, StartFailed, WorkerDied
 from dspex.bridge import Bridge
+from dspex.worker.host.restarts import JITTER, MAX_WAIT
 from dspex.worker.host.worker import Worker
 
 
@@ -72,6 +74,43 @@ async def test_a_worker_that_dies_again_and_again_is_replaced_at_once_three_time
         # 0.1 s, less a fifth.
         assert time.perf_counter() - began > 0.08
         assert pool.statistics().deaths == 4
+
+
+async def test_however_often_somebody_kills_its_workers_a_seat_is_not_empty_for_long():
+    async with a_bridge() as bridge:
+        pool = bridge.pool()
+        seat = pool._seats._seats[0]
+        await pool.wait_ready()
+        seat._restarts.strikes = 1000
+        os.kill(pool.statistics().workers[0].pid, signal.SIGKILL)
+        await news_until(pool, lambda: pool.statistics().deaths == 1)
+        # Whoever calls now waits, and is told nothing.
+        assert 0 < seat.delay(1) <= MAX_WAIT * (1 + JITTER)
+
+
+async def test_a_call_that_comes_as_a_stranger_cancels_what_runs_a_worker_is_served_by_the_next(running_loop):
+    if running_loop() == "trio":
+        pytest.skip("trio has no such cancel")
+
+    async def one():
+        try:
+            told.append(await pool.call(call("echo_async", value=1)))
+        except WorkerDied as error:
+            told.append(error)
+
+    told = []
+    async with a_bridge() as bridge, anyio.create_task_group() as tasks:
+        pool = bridge.pool()
+        await pool.wait_ready()
+        next(task for task in asyncio.all_tasks() if task.get_name().endswith("/worker-1")).cancel()
+        while pool.statistics().deaths == 0:
+            tasks.start_soon(one)
+            await checkpoint()
+
+        assert await pool.call(call("echo", value=1)) == 1
+
+    assert all(answer == 1 or isinstance(answer, WorkerDied) for answer in told)
+    assert told
 
 
 async def test_a_pool_closes_at_once_while_its_seats_are_empty_for_a_while(tmp_path):

@@ -8,6 +8,7 @@ anybody else holds.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -127,6 +128,12 @@ class _Calls:
                 result = await self._call_other(program_id, inputs, timeout)
         except Exception as error:  # noqa: BLE001 - the border: whatever it raises is the program's to hear
             failure = error
+        except anyio.get_cancelled_exc_class():
+            if anyio.current_effective_deadline() == -math.inf:
+                raise
+
+            # By a stranger, in the last steps of this task. Let out, it would cancel the one who waits for the program.
+            failure = CallCancelled(program_id)
         finally:
             self._running.discard(call)
 

@@ -71,8 +71,8 @@ class Seat:
         try:
             ending = await self._one_life()
         except StartFailed as error:
-            ending = Ending.NEVER_STARTED
-            if not self._was_cut_down():
+            ending = Ending.CUT_DOWN if self._was_cut_down() else Ending.NEVER_STARTED
+            if ending is Ending.NEVER_STARTED or self._cut_down >= _CUT_DOWN:
                 self._could_not_start(error)
 
             if not seats.closing:
@@ -103,7 +103,9 @@ class Seat:
         if worker is not None and ending is Ending.DIED:
             self._last = f"after worker {worker.process.pid} {worker.process.ended}"
 
-        self._pause = self._restarts.delay_after(ending, lived=0.0 if ready_at is None else anyio.current_time() - ready_at)
+        # Of somebody else's doing callers may be told too, but that may be over any time.
+        told = self.failing and ending is not Ending.CUT_DOWN
+        self._pause = self._restarts.delay_after(ending, lived=0.0 if ready_at is None else anyio.current_time() - ready_at, told=told)
         self._seats.bury(worker, ending)
         return worker.process.obituary() if worker is not None and ending is Ending.DIED and not self._seats.closing else None
 
@@ -128,14 +130,15 @@ class Seat:
         code = worker.process.exit_code or 0
         killed = code == -signal.SIGKILL if worker.greeted else code < 0 and self._seats.started > 0
         self._cut_down += killed
-        return killed and self._cut_down < _CUT_DOWN
+        return killed
 
     def branch(self, name: str) -> Branch:
         """How its worker looks in a supervisor's tree."""
         from ...supervision import Branch
 
         if self._worker is None:
-            return Branch(name, "process", "" if self._seats.closing else "restarting", note=self._last)
+            to_come = "restarting" if self._last else "starting"
+            return Branch(name, "process", "" if self._seats.closing else to_come, note=self._last)
 
         known = WorkerStatistics.of(self._worker)
         return Branch(name, "process", known.status, {"pid": known.pid, "running": known.running, "served": known.served}, note=self._last)
@@ -248,7 +251,7 @@ class Seats:
             self._places.workers.remove(worker)
             self.started += worker.ready_at is not None
 
-        if ending in {Ending.DIED, Ending.NEVER_STARTED, Ending.BROKEN} and not self.closing:
+        if ending not in {Ending.RETIRED, Ending.KILLED} and not self.closing:
             self.deaths += 1
             process = None if worker is None else worker.process
             self.last_death = "no process could be started" if process is None else f"worker {process.pid} {process.ended}"

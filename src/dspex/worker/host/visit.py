@@ -74,11 +74,11 @@ async def _converse(
     left = False
     try:
         return await talk.outcome(call.call_other)
-    except anyio.get_cancelled_exc_class():
-        left = not talk.over and worker.runs
-        raise
     except (Ended, RemoteProtocolError) as error:
         raise await worker.explain(error) from None
+    except BaseException:
+        left = not talk.over and worker.runs
+        raise
     finally:
         if left:
             talk.cancel(worker.control, _REASON)

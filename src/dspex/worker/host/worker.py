@@ -134,7 +134,13 @@ class Worker:
                 for task in (self.process.drain_output, self._read_control, self._watch_start):
                     self._spawn(task)
 
-                await self.process.wait()
+                try:
+                    await self.process.wait()
+                except BaseException:
+                    # What would read for it ends now: nothing more may begin in it.
+                    self.kill()
+                    raise
+
                 self._bury()
                 self._tasks.cancel_scope.cancel()
         finally:
