@@ -24,7 +24,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from attrs import frozen
 
 from ._exceptions import BridgeClosed, PoolNotFound, WrongThread
-from .supervision import ChildSpec, HostTask, current_path
+from .supervision import ChildSpec, HostTask, current_path, starting
 from .worker.host import Pool, PoolStatistics, WorkerPool
 from .worker.host.options import PoolOptions, refuse_unknown
 from .worker.host.seats import single
@@ -417,8 +417,15 @@ class Bridge:
         if error is None and self._failure is not None:
             raise self._failure
 
-    async def start(self) -> Self:
-        """Opens the bridge in a task of its own, so that any task may stop it. Returns the bridge."""
+    @starting
+    async def start(cls, **options: Unpack[BridgeOptions]) -> Self:  # noqa: N805 - a class method, to type checkers too
+        """
+        Makes a bridge and opens it in a task of its own, so that any task may stop it. Options as for the class. On a bridge,
+        ``await bridge.start()`` opens that one.
+        """
+        return await cls(**options)._start_beside()
+
+    async def _start_beside(self) -> Self:
         host = HostTask(self, f"dspex bridge {self.name}")
         await host.open()
         self._host = host

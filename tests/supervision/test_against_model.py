@@ -349,7 +349,7 @@ def seen(real: Supervisor) -> list[Any]:
     return [
         (info.id, str(info.state), info.restarts, seen(info.value) if isinstance(info.value, Supervisor) else None)
         for info in real.which_children()
-        if not (real.is_ending and info.state == "new")
+        if not (real._is_ending and info.state == "new")
     ]
 
 

@@ -626,7 +626,7 @@ async def test_those_after_a_child_that_is_deleted_before_its_restart_come_back(
 
 async def test_to_hurry_what_was_never_started_changes_nothing(cast: Cast) -> None:
     supervisor = Supervisor([cast("a")])
-    supervisor.hurry()
+    supervisor._hurry()
     async with supervisor:
         assert states(supervisor) == {"a": "running"}
 
@@ -638,7 +638,7 @@ async def test_to_hurry_a_start_ends_it(cast: Cast) -> None:
 
         async def hurry() -> None:
             await anyio.sleep(1)
-            supervisor.hurry()
+            supervisor._hurry()
 
         group.start_soon(hurry)
         with pytest.raises(StartFailed):
@@ -657,9 +657,9 @@ async def test_to_hurry_reaches_into_a_subtree_that_is_still_starting(cast: Cast
 
         async def hurry() -> None:
             await anyio.sleep(1)
-            supervisor.turn_back()
+            supervisor._turn_back()
             await anyio.sleep(1)
-            supervisor.hurry()
+            supervisor._hurry()
 
         group.start_soon(hurry)
         with pytest.raises(StartFailed):
@@ -673,7 +673,7 @@ async def test_to_hurry_reaches_into_a_subtree_that_is_still_starting(cast: Cast
 async def test_on_change_may_hurry_its_supervisor(cast: Cast) -> None:
     async with Supervisor([cast("a"), cast("z")]) as supervisor:
         with pytest.raises(SupervisorClosed):
-            await supervisor.start_child(ChildSpec("b", forever, on_change=lambda state, error: supervisor.hurry()))
+            await supervisor.start_child(ChildSpec("b", forever, on_change=lambda state, error: supervisor._hurry()))
 
     assert cast.alive == []
 

@@ -42,7 +42,10 @@ async def test_it_is_told_in_the_log_and_to_on_change(cast: Cast, caplog: pytest
         await cast.crash("bad", error=boom)
 
     assert told == [("starting", None), ("running", None), ("parked", boom), ("gone", None)]
-    assert [record.getMessage() for record in caplog.records] == ["app/bad is parked: it was restarted 0 times in 7 s. Boom: no disk"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "app/bad crashed: Boom: no disk",
+        "app/bad is parked: it was restarted 0 times in 7 s. Boom: no disk",
+    ]
 
 
 async def test_without_numbers_of_its_own_it_has_a_budget_of_its_supervisors_size_to_itself(cast: Cast) -> None:

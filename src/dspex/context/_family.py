@@ -10,13 +10,13 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, cast
 
 import anyio
 from attrs import frozen
 
 from .._exceptions import ContextClosed
-from ..supervision import Branch, ChildSpec, HostTask
+from ..supervision import Branch, ChildSpec, HostTask, starting
 from ..supervision._spec import check_name
 from ..variables import Var
 from ._farewell import Save
@@ -76,6 +76,21 @@ class FamilyStatistics:
     saves: int
     failed_saves: int
     lost: int
+
+
+class FamilyOptions(TypedDict, total=False):
+    """What `Contexts` takes."""
+
+    bridge: Bridge | str | None
+    variables: Iterable[Var[Any]]
+    programs: Mapping[str, Any] | Iterable[tuple[str, Any]]
+    init: Init | None
+    idle: float
+    max_contexts: int
+    load: Load | None
+    save: Save | None
+    drain: float
+    name: str | None
 
 
 class Opening(AbstractAsyncContextManager[Context]):
@@ -194,7 +209,7 @@ class Contexts:
         max_restarts: int | None = None,
         max_seconds: float | None = None,
         on_limit: OnLimit = "escalate",
-        **options: Any,
+        **options: Unpack[FamilyOptions],
     ) -> ChildSpec:
         """
         One as a child of a supervisor, called *id*. It is one object for all its lives, and the value of each start.
@@ -348,8 +363,15 @@ class Contexts:
         assert self._house is not None
         await self._house.end(error)
 
-    async def start(self) -> Self:
-        """Enters it in a task of its own, so that any task may stop it. Returns the family."""
+    @starting
+    async def start(cls, **options: Unpack[FamilyOptions]) -> Self:  # noqa: N805 - a class method, to type checkers too
+        """
+        Makes a family and enters it in a task of its own, so that any task may stop it. Options as for the class. On a family,
+        ``await family.start()`` enters that one.
+        """
+        return await cls(**options)._start_beside()
+
+    async def _start_beside(self) -> Self:
         host = HostTask(self, f"dspex contexts {self.name}")
         await host.open()
         self._host = host

@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType, MethodType, TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from .._exceptions import CallCycle, ContextClosed
 from ..state import backend_from
+from ..supervision import starting
 from ..variables import Snapshot, Var
 from ._claims import NAMES
 from ._inside import Inside
@@ -47,21 +48,6 @@ def whereis(name: str) -> Context:
 
     """
     return NAMES.whereis(name)
-
-
-if TYPE_CHECKING:
-    _starting = classmethod
-else:
-
-    class _starting:  # noqa: N801 - a decorator
-        """A class method that, asked of a context rather than of the class, starts that context."""
-
-        def __init__(self, function):
-            self._function = function
-            self.__doc__ = function.__doc__
-
-        def __get__(self, context, cls):
-            return MethodType(self._function, cls) if context is None else context._inside.start
 
 
 class Context(SeedNames):
@@ -200,7 +186,7 @@ class Context(SeedNames):
         assert self._inside.life is not None
         await self._inside.life.end(kind, error, traceback)
 
-    @_starting
+    @starting
     async def start(cls, **options: Unpack[ContextOptions]) -> Self:  # noqa: N805 - a class method, to type checkers too
         """
         Makes a context and starts it beside the caller; `stop` ends it. Options as for the class. On a context, ``await ctx.start()``
@@ -208,9 +194,11 @@ class Context(SeedNames):
 
         For the REPL and for fixtures: both may be called from any task. In code that has a block to hold it, use ``async with``.
         """
-        context = cls(**options)
-        await context._inside.start()
-        return context
+        return await cls(**options)._start_beside()
+
+    async def _start_beside(self) -> Self:
+        await self._inside.start()
+        return self
 
     @classmethod
     def child_spec(

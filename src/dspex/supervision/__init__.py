@@ -13,7 +13,7 @@ of it; `_stopping` is how a life is ended; `_block` is the ``async with`` that a
 
 from ._dynamic import DynamicSupervisor
 from ._facts import ChildCounts, ChildInfo, ChildState
-from ._hosting import HostTask, leave_all
+from ._hosting import HostTask, leave_all, starting
 from ._names import Names
 from ._place import current_path, sibling
 from ._serving import serve
@@ -44,4 +44,5 @@ __all__ = [
     "leave_all",
     "serve",
     "sibling",
+    "starting",
 ]

@@ -79,7 +79,7 @@ class Block(ABC):
         """Asks them all to end, and returns when they are gone or overdue."""
 
     @abstractmethod
-    def hurry(self) -> None:
+    def _hurry(self) -> None:
         """Ends it, and cancels all that is left, at once."""
 
     @abstractmethod
@@ -180,7 +180,7 @@ class Block(ABC):
 
     async def _keep(self) -> None:
         try:
-            if not self.is_ending:
+            if not self._is_ending:
                 await self._keep_children()
         except anyio.get_cancelled_exc_class():
             # Not swallowed but ended: the last step of a task that a stranger cancelled, again, when all were asked to stop.
@@ -257,12 +257,12 @@ class Block(ABC):
             self._failure = failure  # an interrupt, as it stopped: it is for the whole program
 
     @property
-    def is_ending(self) -> bool:
+    def _is_ending(self) -> bool:
         """Whether it takes no more children and restarts none."""
         return self._ending.is_set()
 
     def _admit(self) -> None:
-        if self.is_ending or self._kids is None:
+        if self._is_ending or self._kids is None:
             raise SupervisorClosed(self.path, status=self.status.value if self.status is not SupervisorStatus.NEW else "not started")
 
     # --- from any task -----------------------------------------------------------------------------------------------------------
@@ -288,16 +288,16 @@ class Block(ABC):
             return
 
         if self._host is not None:
-            self.turn_back()
+            self._turn_back()
             self._end("stop")
             self._host.release()
             await self._host.closed.wait()
         else:
-            self.turn_back()
+            self._turn_back()
             self._end("stop")
             await self._gone.wait()
 
-    def turn_back(self) -> None:
+    def _turn_back(self) -> None:
         """Ends the start, if it isn't up yet: those children that are up are stopped."""
         if self.status is SupervisorStatus.STARTING:
             self._end_from_within("stop")

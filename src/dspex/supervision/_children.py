@@ -4,6 +4,7 @@ What follows when a child ends, and what may be asked of a supervisor about one 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -37,6 +38,8 @@ class Children(Lives):
         check_seconds(max_seconds)
         super().__init__(name, Window(max_restarts, float(max_seconds)))
         self._auto_shutdown: AutoShutdown = auto_shutdown
+        # Not where who made it tells of them in words of its own.
+        self.tells_of_crashes: bool = True
 
     # --- one life ----------------------------------------------------------------------------------------------------------------
 
@@ -56,10 +59,21 @@ class Children(Lives):
 
         self._note_strikes(child, run)
         ignored = not run.started and ending is Ending.RETURNED
-        if self.is_ending or ignored or not (RESTARTED[child.spec.restart, ending] or not run.started):
-            self._finished(child, error, by_itself=not ignored)
-        else:
+        comes_back = not (self._is_ending or ignored) and (RESTARTED[child.spec.restart, ending] or not run.started)
+        if error is not None and self.tells_of_crashes and not self._is_ending:
+            self._report(child, error, comes_back=comes_back)
+
+        if comes_back:
             self._failed(child, error)
+        else:
+            self._finished(child, error, by_itself=not ignored)
+
+    def _report(self, child: Child, error: BaseException, *, comes_back: bool) -> None:
+        """As OTP's supervisor does: nobody awaits a child, so nobody else would see that it crashed, and of what."""
+        level, follows = (logging.WARNING, "") if comes_back else (logging.ERROR, " and is not started again")
+        # A supervisor has told of its own end already, and of what led to it.
+        trace = None if child.is_supervisor else error
+        log.log(level, "%s crashed%s: %s", self._path_of(child), follows, in_short(error), exc_info=trace)
 
     def _note_strikes(self, child: Child, run: Run) -> None:
         proved = getattr(child.spec.backoff, "maximum", PROVED)
@@ -77,7 +91,7 @@ class Children(Lives):
         else:
             self._forget(child, error)
 
-        if by_itself and child.spec.significant and not self.is_ending and ENDS_ITSELF[self._auto_shutdown](self._significant_left()):
+        if by_itself and child.spec.significant and not self._is_ending and ENDS_ITSELF[self._auto_shutdown](self._significant_left()):
             self._end_from_within("auto_shutdown")
 
     def _keeps(self, child: Child) -> bool:
@@ -107,7 +121,7 @@ class Children(Lives):
 
         if child.spec.on_limit == "park":
             log.error(
-                "%s is parked: it was restarted %d times in %g s. %s", self.path_of(child), window.allowed, window.seconds, in_short(error)
+                "%s is parked: it was restarted %d times in %g s. %s", self._path_of(child), window.allowed, window.seconds, in_short(error)
             )
             self._tell(child, ChildState.PARKED, error)
         else:
@@ -135,7 +149,7 @@ class Children(Lives):
             if math.isnan(seconds):
                 raise ValueError(f"expected seconds from delay({child.strikes}), got nan")
         except Exception:  # noqa: BLE001 - somebody's function; it is told of in the log
-            log.exception("%s: its backoff failed; it waits as long as with %r", self.path_of(child), _STEADY)
+            log.exception("%s: its backoff failed; it waits as long as with %r", self._path_of(child), _STEADY)
             seconds = _STEADY.delay(child.strikes)
 
         return min(max(0.0, seconds), _LONGEST)
@@ -153,7 +167,7 @@ class Children(Lives):
         """
         run = self._launch(child, failed=failed)
         try:
-            await run.wait_settled()
+            await self._settled(child, run)
         except BaseException:
             if not run.over:
                 self._ask(child, run, failed)
@@ -167,7 +181,7 @@ class Children(Lives):
             self._say_why_not(child, run)
 
     def _say_why_not(self, child: Child, run: Run) -> None:
-        path = self.path_of(child)
+        path = self._path_of(child)
         if run.asked:
             self._admit()
             raise StartFailed(f"The child {path!r}", problem="it was stopped before it was ready")

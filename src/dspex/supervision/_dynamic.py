@@ -148,7 +148,7 @@ class DynamicSupervisor(Children):
 
         if not run.over and not run.overdue:
             waited = anyio.current_time() - deadline + patience(child)
-            self._beside(self._wait_overdue, child, run, waited, name=f"{self.path_of(child)} (its stop)")
+            self._beside(self._wait_overdue, child, run, waited, name=f"{self._path_of(child)} (its stop)")
 
     def _keeps(self, child: Child) -> bool:
         return False

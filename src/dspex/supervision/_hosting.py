@@ -19,7 +19,8 @@ import logging
 import os
 import sys
 from threading import get_ident
-from typing import Any
+from types import MethodType
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
@@ -47,6 +48,21 @@ def running() -> Any:
         raise RuntimeError("no event loop is running here")
 
     return trio.lowlevel.current_trio_token()
+
+
+if TYPE_CHECKING:
+    starting = classmethod
+else:
+
+    class starting:  # noqa: N801 - a decorator
+        """A class method ``start`` that, asked of an object rather than of its class, starts that object: its ``_start_beside``."""
+
+        def __init__(self, function):
+            self._function = function
+            self.__doc__ = function.__doc__
+
+        def __get__(self, holder, cls):
+            return MethodType(self._function, cls) if holder is None else holder._start_beside
 
 
 class HostTask:
@@ -91,7 +107,7 @@ class HostTask:
     def release(self) -> None:
         """Asks the task to leave the block. Idempotent; wait for `closed` to know that it has."""
         self._released.set()
-        if not self._opened.is_set() and (turn_back := getattr(self._resource, "turn_back", None)) is not None:
+        if not self._opened.is_set() and (turn_back := getattr(self._resource, "_turn_back", None)) is not None:
             turn_back()
 
     def _spawn(self) -> None:

@@ -22,7 +22,7 @@ from ._hosting import Stranger
 from ._place import Place, place
 from ._policy import Ending, Window
 from ._status import SupervisorStatus
-from ._stopping import MOMENT, asks_first, report_until_gone, see_out
+from ._stopping import MOMENT, asks_first, report_until_gone, see_out, wait_settled
 from ._told import Told
 
 
@@ -47,7 +47,7 @@ class Lives(Told):
             self._tell(child, ChildState.STARTING)
 
         context = self._context.copy()
-        path = self.path_of(child)
+        path = self._path_of(child)
         context.run(place.set, Place(self, path, run, self._above))
         run.task = self._kids.create_task(self._live(child, run), name=path, context=context)
         return run
@@ -64,7 +64,7 @@ class Lives(Told):
             if run.revival:
                 # Never a restart without a checkpoint before it.
                 await (anyio.sleep(run.pause) if run.pause else anyio.lowlevel.checkpoint())
-                if self.is_ending or run.asked:
+                if self._is_ending or run.asked:
                     return
 
                 self._tell(child, ChildState.STARTING)
@@ -120,7 +120,7 @@ class Lives(Told):
         if run.error is not None and not isinstance(run.error, Exception):
             self._end_from_within("error", run.error)
         elif ending is Ending.CANCELLED:
-            run.error = Stranger(self.path_of(child))
+            run.error = Stranger(self._path_of(child))
             if self._kids is not None and self._kids.cancel_scope.cancel_called:
                 self._crashed()
 
@@ -132,12 +132,16 @@ class Lives(Told):
     def _after_asking(self, child: Child, run: Run) -> None:
         assert run.leaves is not None
         if isinstance(run.error, Exception):
-            log.warning("%s raised as it was stopped: %s", self.path_of(child), in_short(run.error), exc_info=run.error)
+            log.warning("%s raised as it was stopped: %s", self._path_of(child), in_short(run.error), exc_info=run.error)
 
         if run.leaves == "gone":
             self._forget(child)
         else:
             self._tell(child, ChildState(run.leaves))
+
+    async def _settled(self, child: Child, run: Run) -> None:
+        """Waits until *run* is ready or over."""
+        await (wait_settled(run, path=self._path_of(child)) if child.spec.says_when_ready else run.wait_settled())
 
     # --- stopping ----------------------------------------------------------------------------------------------------------------
 
@@ -157,7 +161,7 @@ class Lives(Told):
                 run.task.coro.close()
 
     def _have_seen_out(self, child: Child, run: Run, politely: bool) -> None:
-        self._beside(self._see_out, child, run, politely, name=f"{self.path_of(child)} (its stop)")
+        self._beside(self._see_out, child, run, politely, name=f"{self._path_of(child)} (its stop)")
 
     def _ask_or_cancel(self, child: Child, run: Run) -> bool:
         self._tell(child, ChildState.STOPPING)
@@ -170,7 +174,7 @@ class Lives(Told):
     async def _see_out(self, child: Child, run: Run, politely: bool) -> None:
         began = anyio.current_time()
         try:
-            in_time = await see_out(child, run, path=self.path_of(child), politely=politely)
+            in_time = await see_out(child, run, path=self._path_of(child), politely=politely)
             if not in_time:
                 await self._wait_overdue(child, run, anyio.current_time() - began)
         except GeneratorExit:
@@ -193,7 +197,7 @@ class Lives(Told):
             self._tell(child, ChildState.OVERDUE)
 
         run.let_pass()
-        await report_until_gone(run, path=self.path_of(child), waited=waited)
+        await report_until_gone(run, path=self._path_of(child), waited=waited)
 
     async def _stopped(self, child: Child, leaves: str) -> None:
         """Stops *child*, whatever it is at, and returns when it is gone, or overdue."""
@@ -206,19 +210,19 @@ class Lives(Told):
         elif child.state is not ChildState.STOPPED:
             self._tell(child, ChildState(leaves))
 
-    def hurry(self) -> None:
+    def _hurry(self) -> None:
         """Ends it and cancels all that is left, at once: graces are cut short, in subtrees too."""
         if self.status is SupervisorStatus.NEW:
             return
 
-        self.turn_back()
+        self._turn_back()
         self._end("stop")
         for child in list(self._children.values()):
             run = child.run
             if run is not None:
                 below = run.below or run.value
                 if isinstance(below, Block):
-                    below.hurry()
+                    below._hurry()
 
                 self._ask(child, run, "gone")
                 run.cancel()
@@ -238,10 +242,10 @@ class _TaskStatus:
     def started(self, value: Any = None) -> None:
         """It is ready; *value* is what its supervisor shows as its value."""
         if self._run.started:
-            raise RuntimeError(f"{self._children.path_of(self._child)} called task_status.started() twice")
+            raise RuntimeError(f"{self._children._path_of(self._child)} called task_status.started() twice")
 
         if self._run.over:
-            raise RuntimeError(f"{self._children.path_of(self._child)} called task_status.started() after it had ended")
+            raise RuntimeError(f"{self._children._path_of(self._child)} called task_status.started() after it had ended")
 
         self._children._ready(self._child, self._run, value)
 

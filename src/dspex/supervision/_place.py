@@ -71,7 +71,7 @@ def sibling(name: str) -> Any:
     nearest = here.supervisor.path if here is not None else "(none above this code)"
     listed: list[tuple[str, ChildInfo]] = []
     while here is not None:
-        found = here.supervisor.running(name)
+        found = here.supervisor._running(name)
         if found is not None:
             return found.value
 

@@ -53,8 +53,8 @@ class _Served(Supervisor):
 
     async def _heed_signals(self) -> None:
         async for received in self.signals:
-            log.info("%s: %s, %s", self.path, received.name, "cutting short" if self.is_ending else "stopping")
-            if self.is_ending:
-                self.hurry()
+            log.info("%s: %s, %s", self.path, received.name, "cutting short" if self._is_ending else "stopping")
+            if self._is_ending:
+                self._hurry()
             else:
                 self._end_from_within("stop")

@@ -20,6 +20,8 @@ from ._child import Child, Run
 MOMENT: Final = 0.1
 # Seconds from one report of an overdue child to the next: twice as long each time, up to the last.
 FIRST_REPORT: Final = 1.0
+# Seconds until a child that isn't ready is reported.
+SLOW_START: Final = 10.0
 LAST_REPORT: Final = 60.0
 
 log = logging.getLogger("dspex.supervision")
@@ -85,6 +87,19 @@ async def report_until_gone(run: Run, *, path: str, waited: float) -> None:
         pause = min(LAST_REPORT, pause * 2)
 
     log.info("%s is gone at last", path)
+
+
+async def wait_settled(run: Run, *, path: str) -> None:
+    """Waits until *run* is ready or over, and tells of it when that takes long: a start that never says that it is ready hangs those after it."""
+    waited, pause = 0.0, SLOW_START
+    while True:
+        with anyio.move_on_after(pause):
+            await run.wait_settled()
+            return
+
+        waited += pause
+        pause = min(LAST_REPORT, pause * 2)
+        log.warning("%s has been starting for %g s and hasn't called task_status.started(). It is at\n%s", path, waited, stack_of(run))
 
 
 def stack_of(run: Run) -> str:

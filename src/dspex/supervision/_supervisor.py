@@ -133,7 +133,7 @@ class Supervisor(Children):
     async def _start_children(self) -> None:
         async with self._turn:
             for child in list(self._children.values()):
-                if child.state is ChildState.NEW and not child.down and not self.is_ending:
+                if child.state is ChildState.NEW and not child.down and not self._is_ending:
                     await self._start_unless_over(child)
 
     async def _start_unless_over(self, child: Child) -> None:
@@ -171,7 +171,7 @@ class Supervisor(Children):
                 # Never a restart without a checkpoint before it. Who was alone in the loop's queue has now been joined by those who failed with it.
                 await anyio.lowlevel.checkpoint()
                 async with self._turn:
-                    if not self.is_ending:
+                    if not self._is_ending:
                         await self._work_off(self._incidents.popleft())
         finally:
             self._regrouping = False
@@ -184,7 +184,7 @@ class Supervisor(Children):
 
         # It may be parked, or stopped by hand, after its group was stopped for it: the others come back all the same.
         for child in affected:
-            if self.is_ending:
+            if self._is_ending:
                 return
 
             if self._awaits_restart(child) and not await self._came_back(child):
@@ -231,7 +231,7 @@ class Supervisor(Children):
 
     async def _came_back(self, child: Child) -> bool:
         run = self._launch(child, failed="restarting")
-        await run.wait_settled()
+        await self._settled(child, run)
         return run.started or run.asked or run.error is None
 
     # --- asked from outside ------------------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ class Supervisor(Children):
         try:
             self._admit()
             if child.down:
-                raise StartFailed(f"The child {self.path_of(child)!r}", problem="it was stopped before it was ready")
+                raise StartFailed(f"The child {self._path_of(child)!r}", problem="it was stopped before it was ready")
 
             if self._find(child.id) is child and child.run is None:
                 await self._started(child, failed=failed)
@@ -316,7 +316,7 @@ class Supervisor(Children):
         if not run.started or (run.asked and self._regrouping):
             why = "is being stopped with its group" if run.started else "isn't ready"
             raise CallCycle(
-                chain=[*chain, self.path_of(child)],
+                chain=[*chain, self._path_of(child)],
                 problem=f"Child {chain[0]!r} {why}, and with {self.strategy} no other child starts before that is over.",
             )
 

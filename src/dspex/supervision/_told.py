@@ -36,7 +36,7 @@ class Told(Block):
         self._starts = 0
         self._restarts = 0
 
-    def path_of(self, child: Child) -> str:
+    def _path_of(self, child: Child) -> str:
         """The ids from the root down to *child*."""
         return f"{self.path}/{child.id}"
 
@@ -70,7 +70,7 @@ class Told(Block):
         try:
             answer = child.spec.on_change(state, error)
         except Exception:  # noqa: BLE001 - somebody's function; it is told of in the log
-            log.exception("%s: its on_change function failed at %r", self.path_of(child), state)
+            log.exception("%s: its on_change function failed at %r", self._path_of(child), state)
             return
         except BaseException as interrupt:  # noqa: BLE001 - kept, and raised by the block
             self._end_from_within("error", interrupt)
@@ -82,7 +82,7 @@ class Told(Block):
         if self._kids is None:
             self._untold.append((child, state, answer))
         else:
-            self._beside(self._finish_telling, child, state, answer, name=f"{self.path_of(child)} ({state})")
+            self._beside(self._finish_telling, child, state, answer, name=f"{self._path_of(child)} ({state})")
 
     async def _finish_unkept(self) -> None:
         while self._untold:
@@ -92,9 +92,9 @@ class Told(Block):
         try:
             await answer
         except (Exception, anyio.get_cancelled_exc_class()):  # noqa: BLE001 - the same; also when a stranger cancelled this very task
-            log.exception("%s: its on_change function failed at %r", self.path_of(child), state)
+            log.exception("%s: its on_change function failed at %r", self._path_of(child), state)
 
-    def running(self, child_id: str) -> Run | None:
+    def _running(self, child_id: str) -> Run | None:
         """The life of a child that is up."""
         child = self._children.get(child_id)
         run = child.run if child is not None else None
@@ -178,5 +178,5 @@ class Told(Block):
             error=child.error,
             own_budget=child.window is not None,
             lives=child.lives,
-            path=self.path_of(child),
+            path=self._path_of(child),
         )

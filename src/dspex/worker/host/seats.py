@@ -203,7 +203,9 @@ class Seats:
         if self.emptied.is_set():
             return
 
-        async with DynamicSupervisor(name=name, max_restarts=sys.maxsize, max_seconds=1.0) as supervisor:
+        supervisor = DynamicSupervisor(name=name, max_restarts=sys.maxsize, max_seconds=1.0)
+        supervisor.tells_of_crashes = False
+        async with supervisor:
             try:
                 for seat_name, seat in self._named():
                     spec = ChildSpec(seat_name, seat.live, shutdown=math.inf, backoff=seat, stop=seat.close)
