@@ -191,12 +191,18 @@ class InvalidSnapshot(DspexError, ValueError):
 # --- contexts --------------------------------------------------------------------------------------------------------------------
 
 
+def _named(context: str, name: str) -> str:
+    return f"{name!r} ({context})" if name else repr(context)
+
+
 class ContextClosed(DspexError, RuntimeError):
     """An operation on a context that is stopping or has stopped, or was never started."""
 
-    def __init__(self, context: str, *, status: str = "closed", hint: str = "") -> None:
-        super().__init__(f"Context {context!r} is {status}.{' ' + hint if hint else ''}", context=context, status=status, hint=hint)
+    def __init__(self, context: str, *, status: str = "closed", hint: str = "", name: str = "") -> None:
+        sentence = f"Context {_named(context, name)} is {status}.{' ' + hint if hint else ''}"
+        super().__init__(sentence, context=context, status=status, hint=hint, name=name)
         self.context = context
+        self.name = name
         self.status = status
         self.hint = hint
 
@@ -204,11 +210,13 @@ class ContextClosed(DspexError, RuntimeError):
 class ContextCrashed(DspexError, RuntimeError):
     """The context's backend failed in a way that is no refusal. The cause is chained; `applied` says what is known of the operation."""
 
-    def __init__(self, context: str, *, operation: str = "", applied: Optional[bool] = None, cause: str = "") -> None:
+    def __init__(self, context: str, *, operation: str = "", applied: Optional[bool] = None, cause: str = "", name: str = "") -> None:
         during = f" while serving {operation!r}" if operation else ""
         why = f": {cause.rstrip('.')}" if cause else ""
-        super().__init__(f"Context {context!r} crashed{during}{why}.", context=context, operation=operation, cause=cause)
+        sentence = f"Context {_named(context, name)} crashed{during}{why}."
+        super().__init__(sentence, context=context, operation=operation, cause=cause, name=name)
         self.context = context
+        self.name = name
         self.operation = operation
         self.cause = cause
         self.applied = applied
@@ -217,10 +225,12 @@ class ContextCrashed(DspexError, RuntimeError):
 class ContextExpired(ContextClosed):
     """The context was unused for longer than its ``ttl`` and has closed (the seed's ``session_expired``)."""
 
-    def __init__(self, context: str, *, ttl: float) -> None:
-        DspexError.__init__(self, f"Context {context!r} was unused for more than its ttl of {ttl:g} s and has expired. Open a new one.")
-        self.facts: Dict[str, Any] = {"context": context, "ttl": ttl}
+    def __init__(self, context: str, *, ttl: float, name: str = "") -> None:
+        who = _named(context, name)
+        DspexError.__init__(self, f"Context {who} was unused for more than its ttl of {ttl:g} s and has expired. Open a new one.")
+        self.facts: Dict[str, Any] = {"context": context, "ttl": ttl, "name": name}
         self.context = context
+        self.name = name
         self.status = "expired"
         self.hint = ""
         self.ttl = ttl

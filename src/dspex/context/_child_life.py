@@ -196,11 +196,12 @@ class ChildLife(Life):
         context = self._context
         if self._crashed:
             error = context.variables.crash_error
-            crashed = ContextCrashed(context.id, applied=None, cause=in_short(error))
+            crashed = ContextCrashed(context.id, applied=None, cause=in_short(error), name=context.name or "")
             crashed.__cause__ = error
             return crashed
 
-        closed = ContextClosed(context.id, status=Status.RESTARTING.value, hint="Its supervisor restarts it.")
+        hint = "Its supervisor restarts it."
+        closed = ContextClosed(context.id, status=Status.RESTARTING.value, hint=hint, name=context.name or "")
         closed.applied = None
         return closed
 

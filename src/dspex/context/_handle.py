@@ -120,6 +120,7 @@ class Context(SeedNames):
         self.name: str | None = name
         self.ttl: float | None = ttl
         self.variables: Variables = Variables(self.id, mailbox_size=mailbox_size, max_container=max_container)
+        self.variables.context_name = name or ""
         self.variables.ttl = ttl or 0.0
         self._inside = Inside(self, options)
 
@@ -176,7 +177,7 @@ class Context(SeedNames):
             self._inside.seat.refuse_others()
 
         if self.status is not Status.NEW:
-            raise ContextClosed(self.id, status=self.status.value, hint="A context is started once: make a new one.")
+            raise ContextClosed(self.id, status=self.status.value, hint="A context is started once: make a new one.", name=self.name or "")
 
         self._inside.life = life = Life(self._inside)
         await life.begin()

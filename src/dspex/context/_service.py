@@ -48,6 +48,7 @@ class Service:
         "bounds",
         "cells",
         "context_id",
+        "context_name",
         "crash_error",
         "gate",
         "hub",
@@ -68,6 +69,7 @@ class Service:
         self.thread: int = 0
         self.cells: dict[Any, Cell] = NO_CELLS
         self.context_id: str = context_id
+        self.context_name: str = ""
         self.status: Status = Status.NEW
         self.backend: SyncStateBackend | StateBackend | None = None
         self.synchronous: bool = False
@@ -148,16 +150,18 @@ class Service:
             return self._lost(request)
 
         if self.status is Status.EXPIRED:
-            return ContextExpired(self.context_id, ttl=self.ttl)
+            return ContextExpired(self.context_id, ttl=self.ttl, name=self.context_name)
 
         hint = "Start it with 'async with' or 'await Context.start()'." if self.status is Status.NEW else ""
-        return ContextClosed(self.context_id, status="not started" if self.status is Status.NEW else self.status.value, hint=hint)
+        status = "not started" if self.status is Status.NEW else self.status.value
+        return ContextClosed(self.context_id, status=status, hint=hint, name=self.context_name)
 
     def _lost(self, request: Request | None) -> ContextCrashed:
         """The error for one whose request ended with its life, or may: of what the owner had taken nobody knows."""
         taken = request is not None and request.state == TAKEN
         name = request.name if request is not None else ""
-        error = ContextCrashed(self.context_id, operation=name, applied=None if taken else False, cause=in_short(self.crash_error))
+        applied = None if taken else False
+        error = ContextCrashed(self.context_id, operation=name, applied=applied, cause=in_short(self.crash_error), name=self.context_name)
         error.__cause__ = self.crash_error
         return error
 
@@ -169,7 +173,7 @@ class Service:
 
         Where another life may follow, what is queued waits for it.
         """
-        crashed = ContextCrashed(self.context_id, operation=operation, applied=None, cause=in_short(error))
+        crashed = ContextCrashed(self.context_id, operation=operation, applied=None, cause=in_short(error), name=self.context_name)
         crashed.__cause__ = error
         if not self.mailbox.is_open:
             return crashed
