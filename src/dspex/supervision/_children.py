@@ -71,9 +71,10 @@ class Children(Lives):
     def _report(self, child: Child, error: BaseException, *, comes_back: bool) -> None:
         """As OTP's supervisor does: nobody awaits a child, so nobody else would see that it crashed, and of what."""
         level, follows = (logging.WARNING, "") if comes_back else (logging.ERROR, " and is not started again")
-        # A supervisor has told of its own end already, and of what led to it.
-        trace = None if child.is_supervisor else error
-        log.log(level, "%s crashed%s: %s", self._path_of(child), follows, in_short(error), exc_info=trace)
+        if log.isEnabledFor(level):
+            # A supervisor has told of its own end already, and of what led to it.
+            trace = None if child.is_supervisor else error
+            log.log(level, "%s crashed%s: %s", self._path_of(child), follows, in_short(error), exc_info=trace)
 
     def _note_strikes(self, child: Child, run: Run) -> None:
         proved = getattr(child.spec.backoff, "maximum", PROVED)
