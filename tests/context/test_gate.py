@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -293,3 +295,12 @@ async def test_i14_everyone_waiting_is_told_when_the_context_crashes() -> None:
     assert isinstance(caught.value.__cause__, OSError)
     with pytest.raises(ContextCrashed):
         await ctx.variables.get(COUNT)
+
+
+async def test_an_answer_is_kept_by_nobody_but_its_caller(anyio_backend):
+    async with Context(variables=[Var("a", list[int], [1])]) as ctx:
+        walked = await ctx.variables.list()
+        gone = weakref.ref(walked[0])
+        del walked
+        gc.collect()
+        assert gone() is None

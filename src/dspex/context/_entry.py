@@ -173,7 +173,9 @@ class Entry(Service):
         if request.error is not None:
             raise request.error
 
-        return request.result
+        # The answer of a walk may be large, and letting go of it takes time: it goes with its caller, and isn't kept by the owner for the next one.
+        result, request.result = request.result, None
+        return result
 
     def accept(self, request: Request, *, ahead: bool = False) -> None:
         """Takes in a request whose answer goes to its callback."""
