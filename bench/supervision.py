@@ -95,7 +95,9 @@ def restart(library: str) -> Any:
         times = options.count(TIMES)
         found = await in_turns(_restarted(times), _started_by_hand(times), options.rounds)
         return [
-            Row(f"restart of a crashed child ({library})", "starting the same task by hand", 2.0, *found, note="but for its line in the log"),
+            Row(
+                f"restart of a crashed child ({library})", "starting the same task by hand", 2.0, *found, note="but for its line in the log"
+            ),
             *await _context_rows(library, options),
         ]
 

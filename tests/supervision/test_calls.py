@@ -214,7 +214,7 @@ async def test_asking_one_that_was_stopped_says_that_it_is_closed() -> None:
         with pytest.raises(ContextClosed) as caught:
             await ctx.variables.get(COUNT)
 
-        assert str(caught.value) == f"Context {ctx.id!r} is closed."
+        assert str(caught.value) == f"Context 'desk' ({ctx.id}) is closed."
         assert caught.value.applied is False
 
 
@@ -403,7 +403,7 @@ async def test_what_nobody_expected_goes_to_its_caller_and_is_a_crash() -> None:
         with pytest.raises(ContextCrashed) as caught:
             await ctx.variables.merge(COUNT, {})  # type: ignore[arg-type]
 
-        assert str(caught.value) == f"Context {ctx.id!r} crashed while serving 'merge': Gone: the disk has gone."
+        assert str(caught.value) == f"Context 'desk' ({ctx.id}) crashed while serving 'merge': Gone: the disk has gone."
         await settled()
         assert ctx.statistics().lives == 2
         assert isinstance(supervisor.which_child("desk").error, Exception)

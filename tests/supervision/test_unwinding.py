@@ -14,7 +14,6 @@ from typing import Any
 
 import anyio
 import pytest
-from anyio.lowlevel import checkpoint
 from supervision import alone
 from supervision.cast import Boom, Cast, in_virtual_time, settled, states
 
@@ -421,11 +420,14 @@ async def test_an_interrupt_under_a_supervisor_started_beside_is_raised_where_it
     if running_loop() != "trio":
         pytest.skip("asyncio lets an interrupt out of its loop at once")
 
+    cue = anyio.Event()
+
     async def child() -> None:
-        await checkpoint()
+        await cue.wait()
         raise SystemExit(3)
 
     supervisor = await Supervisor.start([ChildSpec("a", child)])
+    cue.set()
     with pytest.raises(SystemExit) as caught:
         await supervisor.wait()
 

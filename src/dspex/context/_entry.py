@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from _thread import get_ident
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,12 @@ class Entry(Service):
     """The gate, direct delivery, and the way through the mailbox, of one context."""
 
     __slots__ = ()
+    gate: int
+    synchronous: bool
+    cells: dict[Any, Cell]
+    beyond: Callable[[Cell, Any], int] | None
+    taking: anyio.CancelScope | None
+    sheltered: bool
 
     # --- the gate ----------------------------------------------------------------------------------------------------------------
 

@@ -294,7 +294,7 @@ class Waiting:
     """A thread that waits for an answer which another one will read."""
 
     def __init__(self) -> None:
-        self.woken = threading.Event()
+        self.woken: threading.Event = threading.Event()
         self.answer: Optional[Tuple[bool, Any]] = None
 
 
