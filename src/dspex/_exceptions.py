@@ -53,6 +53,20 @@ def _listed(names: Iterable[object]) -> str:
     return ", ".join(sorted(map(str, names))) or "none"
 
 
+def in_short(error: Optional[BaseException]) -> str:
+    """Its type and what it says, on one line; empty for none."""
+    if error is None:
+        return ""
+
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything, and the sentence must come out all the same
+        text = ""
+
+    name = type(error).__name__
+    return f"{name}: {text[:200]}" if text else name
+
+
 # --- variables -------------------------------------------------------------------------------------------------------------------
 
 
@@ -266,7 +280,7 @@ class SaveFailed(DspexError, RuntimeError):
     def __init__(self, family: str, *, errors: Mapping[str, BaseException], snapshots: Mapping[str, Any]) -> None:
         first = next(iter(errors), "")
         told = [repr(key) for key in list(errors)[:8]] + (["..."] if len(errors) > 8 else [])
-        why = f" The first: {type(errors[first]).__name__}: {errors[first]}" if errors else ""
+        why = f" The first: {in_short(errors[first])}" if errors else ""
         super().__init__(
             f"{len(errors)} contexts of family {family!r} could not be saved: {', '.join(told)}. What they held is in this error's "
             f"'snapshots', by key.{why}",

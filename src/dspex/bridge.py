@@ -24,10 +24,9 @@ from anyio.abc import TaskGroup, TaskStatus
 from attrs import frozen
 
 from ._exceptions import BridgeClosed, PoolNotFound, WrongThread
-from .supervision import ChildSpec, HostTask, current_path, starting
+from .supervision import ChildSpec, HostTask, current_path, starting, unwrapped
 from .worker.host import Pool, PoolStatistics, WorkerPool
 from .worker.host.options import PoolOptions, refuse_unknown
-from .worker.host.seats import single
 from .worker.host.worker import CLOSE_GRACE
 
 if TYPE_CHECKING:
@@ -272,7 +271,7 @@ class Bridge:
         try:
             await self._run(task_status, None)
         except Exception as error:  # noqa: BLE001 - a defect in here ends this bridge, and is told to whoever uses or leaves it
-            self._end(_Status.CLOSED, single(error))
+            self._end(_Status.CLOSED, unwrapped(error))
         finally:
             self._settle()
 
@@ -284,7 +283,7 @@ class Bridge:
         try:
             await self._run(task_status, self)
         except Exception as error:  # noqa: BLE001 - raised below, bare
-            failure = single(error)
+            failure = unwrapped(error)
         finally:
             self._settle()
 

@@ -410,8 +410,10 @@ async def test_who_opens_exclusively_is_alone_and_all_others_wait_in_their_order
             async with family.open("a", exclusive=exclusive):
                 inside += 1
                 order.append(label)
-                assert inside == 1 or not exclusive
-                await anyio.sleep(0.001)
+                for _ in range(10):
+                    assert inside == 1 or not exclusive
+                    await checkpoint()
+
                 inside -= 1
 
         async with anyio.create_task_group() as tasks:
@@ -682,7 +684,7 @@ async def test_many_newcomers_at_once_never_make_more_than_the_bound() -> None:
             try:
                 await add(family, key)
             except Overloaded:
-                await anyio.sleep(0.001)
+                await checkpoint()
                 await use(key)
 
             most = max(most, len(family))
@@ -953,16 +955,23 @@ async def test_one_that_crashes_for_good_takes_no_other_along_and_the_next_one_h
     assert shelf.counts() == {"a": 6, "b": 2}
 
 
+@asynccontextmanager
+async def one_crashed_that_cannot_be_saved(shelf: Shelf) -> AsyncIterator[Contexts]:
+    """A family whose "a" crashed for good, with a count of 5, while there is no room on *shelf*."""
+    async with shelf.family() as family:
+        async with family.open("a") as ctx:
+            await ctx.variables.set(COUNT, 5)
+            shelf.failing = OSError("disk full")
+            await crash_for_good(ctx)
+
+        await anyio.sleep(0.5)
+        yield family
+
+
 def test_what_a_crashed_one_held_is_kept_until_it_can_be_saved(run_virtually: Run) -> None:
     async def main() -> None:
         shelf = Shelf()
-        async with shelf.family() as family:
-            async with family.open("a") as ctx:
-                await ctx.variables.set(COUNT, 5)
-                shelf.failing = OSError("disk full")
-                await crash_for_good(ctx)
-
-            await anyio.sleep(0.5)
+        async with one_crashed_that_cannot_be_saved(shelf) as family:
             assert (family.statistics().unsaved, family.keys()) == (1, ())
             shelf.failing = None
             await anyio.sleep(1)
@@ -975,13 +984,7 @@ def test_what_a_crashed_one_held_is_kept_until_it_can_be_saved(run_virtually: Ru
 def test_what_a_crashed_one_held_is_what_the_next_one_begins_with_while_it_cannot_be_saved(run_virtually: Run) -> None:
     async def main() -> None:
         shelf = Shelf()
-        async with shelf.family() as family:
-            async with family.open("a") as ctx:
-                await ctx.variables.set(COUNT, 5)
-                shelf.failing = OSError("disk full")
-                await crash_for_good(ctx)
-
-            await anyio.sleep(0.5)
+        async with one_crashed_that_cannot_be_saved(shelf) as family:
             assert await add(family, "a") == 6
             shelf.failing = None
 
@@ -1274,20 +1277,20 @@ def test_i12_it_does_also_when_something_cannot_be_saved(run_virtually: Run) -> 
 async def test_a_cancelled_body_leaves_all_saved_and_its_holders_untold_for() -> None:
     shelf = Shelf(seconds=0.001)
     family = shelf.family(drain=1000.0)
+    added = anyio.Event()
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks, family:
 
             async def hold() -> None:
                 async with family.open("a") as ctx:
                     await ctx.variables.add(COUNT, 1)
+                    added.set()
                     await anyio.sleep_forever()
 
             tasks.start_soon(hold)
             await add(family, "b")
-            while "a" not in family or not (family.statistics().held and family.statistics().contexts == 2):
-                await checkpoint()
-
-            await anyio.sleep(0.01)
+            await added.wait()
+            assert (family.statistics().held, family.statistics().contexts) == (1, 2)
             tasks.cancel_scope.cancel()
             await anyio.sleep_forever()
 

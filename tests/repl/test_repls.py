@@ -207,7 +207,9 @@ def test_in_a_terminal_with_colours_the_banner_and_a_tree_are_drawn_in_them(open
     title, _, rest = repl.raw.partition("\n")
     assert "\x1b[1;36m" in title
     assert "\x1b[" in rest
-    for line in re.findall(r"^  (await \S.*|\w+ = await .*|supervisor\.\w+\(.*)$", repl.said, re.MULTILINE):
+    to_try = re.findall(r"^  (await \S.*|\w+ = await .*|supervisor\.\w+\(.*)$", repl.said, re.MULTILINE)
+    assert to_try
+    for line in to_try:
         assert "Traceback" not in repl.ask(line), repl.said  # what it says to try works
 
     drawn = repl.ask("supervisor.tree()")

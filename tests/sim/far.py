@@ -7,9 +7,11 @@ for one that waits. `FlakyStore` is the memory store itself, whose plain methods
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -228,6 +230,18 @@ class NoPool(WorkerPool):
     async def dismiss(self, *, abrupt: bool = False) -> None:
         """Ends `run`."""
         self._dismissed.set()
+
+
+@contextmanager
+def no_processes(store: Callable[[], Any], *, cramped: bool = False) -> Iterator[None]:
+    """Private bridges that start no workers, over *store*; *cramped*, with a mailbox whose every bound is reached."""
+    with ExitStack() as patches:
+        if cramped:
+            patches.enter_context(patch.multiple("dspex.context._entry", BURST=2, BUDGET=3))
+
+        patches.enter_context(patch("dspex.bridge.WorkerPool", NoPool))
+        patches.enter_context(patch("dspex.bridge._store_of", lambda _: store()))
+        yield
 
 
 @dataclass(frozen=True, slots=True)

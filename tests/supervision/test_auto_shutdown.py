@@ -195,14 +195,19 @@ async def test_a_significant_child_started_by_hand_counts_like_any_other(cast: C
 
 
 async def test_nothing_is_restarted_once_it_is_decided(cast: Cast) -> None:
-    children = [cast("a"), cast("b", "temporary", significant=True)]
-    async with Supervisor(children, auto_shutdown="any_significant"):
-        cast["b"].take_cue(None)
-        cast["a"].take_cue(Boom())
-        await settled()
+    def done(state: str, error: BaseException | None) -> None:
+        if state == "gone":
+            cast["a"].take_cue(Boom())
 
-    assert cast["a"].lives <= 2
-    assert cast.alive == []
+    children = [cast("a"), cast("b", "temporary", significant=True, on_change=done)]
+    async with Supervisor(children, auto_shutdown="any_significant") as supervisor:
+        await cast.finish("b")
+        await anyio.sleep_forever()
+
+    assert supervisor.ended_by == "auto_shutdown"
+    assert cast.events[:3] == ["a up", "b up", "b returns"]
+    assert len(cast.events) == 4  # it crashed, or was cancelled first
+    assert cast["a"].lives == 1
 
 
 @in_virtual_time

@@ -27,6 +27,7 @@ from dspex import (
     NameNotFound,
     ProgramFailed,
     ProgramNotFound,
+    RestartLimitReached,
     Supervisor,
     VariableNotFound,
     whereis,
@@ -110,7 +111,7 @@ async def test_an_answer_that_comes_after_the_timeout_reaches_nobody_and_the_nex
         slow.go_on()
         await settled()
         # It had been taken, and so it was done (I7).
-        assert isinstance(callers.told["impatient"], TimeoutError) or callers.told["impatient"] == 1
+        assert isinstance(callers.told["impatient"], TimeoutError)
         assert callers.told["patient"] == 5
 
 
@@ -269,17 +270,24 @@ async def test_who_waits_no_longer_than_that_is_told_at_the_deadline_and_it_neve
 # --- a crash ------------------------------------------------------------------------------------------------------------------------------
 
 
+async def three_ask(slow: Slow, callers: Callers) -> None:
+    """One is in hand and crashes the context while two wait behind it."""
+    ctx = whereis("desk")
+    slow.hold()
+    slow.fails.add("append")
+    await callers.ask("in hand", lambda: ctx.variables.append(NOTES, "x"))
+    await callers.ask("write", lambda: ctx.variables.set(COUNT, 3))
+    await callers.ask("read", lambda: ctx.variables.get(COUNT))
+    assert callers.told == {}
+    slow.go_on()
+    await settled()
+
+
 async def test_of_three_who_wait_the_one_in_hand_is_told_of_the_crash_and_the_others_are_served_by_the_next_life() -> None:
     slow = Slow()
     async with Supervisor([slow_desk(slow)]), anyio.create_task_group() as group:
-        ctx, callers = whereis("desk"), Callers(group)
-        slow.hold()
-        slow.fails.add("append")
-        await callers.ask("in hand", lambda: ctx.variables.append(NOTES, "x"))
-        await callers.ask("write", lambda: ctx.variables.set(COUNT, 3))
-        await callers.ask("read", lambda: ctx.variables.get(COUNT))
-        slow.go_on()
-        await settled()
+        callers = Callers(group)
+        await three_ask(slow, callers)
         error = callers.told["in hand"]
         assert isinstance(error, ContextCrashed)
         assert error.applied is None
@@ -291,39 +299,24 @@ async def test_of_three_who_wait_the_one_in_hand_is_told_of_the_crash_and_the_ot
 async def test_where_no_life_follows_all_three_are_told_at_once() -> None:
     slow = Slow()
     async with Supervisor([slow_desk(slow, restart="temporary")]) as supervisor, anyio.create_task_group() as group:
-        ctx, callers = whereis("desk"), Callers(group)
-        slow.hold()
-        slow.fails.add("append")
-        await callers.ask("in hand", lambda: ctx.variables.append(NOTES, "x"))
-        await callers.ask("write", lambda: ctx.variables.set(COUNT, 3))
-        await callers.ask("read", lambda: ctx.variables.get(COUNT))
-        slow.go_on()
-        await settled()
+        callers = Callers(group)
+        await three_ask(slow, callers)
         assert [type(told) for told in callers.told.values()] == [ContextCrashed] * 3
         assert {name: told.applied for name, told in callers.told.items()} == {"in hand": None, "write": False, "read": False}
         assert states(supervisor) == {}
 
 
 async def test_past_the_limit_everybody_who_waits_is_told_before_the_supervisor_is_over() -> None:
-    from dspex import RestartLimitReached
-
     slow = Slow()
     told: dict[str, Any] = {}
     with pytest.raises(RestartLimitReached):
-        async with Supervisor([slow_desk(slow)], max_restarts=0):
-            ctx = whereis("desk")
-            async with anyio.create_task_group() as group:
-                callers = Callers(group)
-                told = callers.told
-                slow.hold()
-                slow.fails.add("append")
-                with anyio.CancelScope(shield=True):
-                    await callers.ask("in hand", lambda: ctx.variables.append(NOTES, "x"))
-                    await callers.ask("read", lambda: ctx.variables.get(COUNT))
-                    slow.go_on()
-                    await settled()
+        async with Supervisor([slow_desk(slow)], max_restarts=0), anyio.create_task_group() as group:
+            callers = Callers(group)
+            told = callers.told
+            with anyio.CancelScope(shield=True):
+                await three_ask(slow, callers)
 
-    assert [type(answer) for answer in told.values()] == [ContextCrashed] * 2
+    assert [type(answer) for answer in told.values()] == [ContextCrashed] * 3
 
 
 async def test_acknowledged_writes_are_there_after_the_crash_and_the_handle_is_the_same() -> None:
@@ -498,10 +491,10 @@ async def test_a_program_that_calls_itself_without_end_is_told_of_the_cycle() ->
             return await desk_itself.call("again")
 
         await desk_itself.register_program("again", again)
-        with anyio.fail_after(20), pytest.raises((CallCycle, ProgramFailed)) as caught:
+        with anyio.fail_after(20), pytest.raises(CallCycle) as caught:
             await desk_itself.call("again")
 
-        assert "CallCycle" in str(caught.value) or isinstance(caught.value, CallCycle)
+        assert str(caught.value).startswith("Calls are nested deeper than 16: ")
 
 
 @pytest.mark.parametrize("timeout", [-1, math.nan, "soon", True])

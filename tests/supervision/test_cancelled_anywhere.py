@@ -332,7 +332,7 @@ async def test_who_opens_a_background_tree_whose_host_a_stranger_cancels_is_told
 
 @ON_ASYNCIO
 async def test_native_cancels_as_it_stops_leave_it_closed(cast: Cast) -> None:
-    supervisor = Supervisor([cast("a", lingers=0.01)])
+    supervisor = Supervisor([cast("a", refuses=True)])
 
     async def app() -> None:
         async with supervisor:
@@ -340,11 +340,18 @@ async def test_native_cancels_as_it_stops_leave_it_closed(cast: Cast) -> None:
 
     task = asyncio.create_task(app())
     await settled()
+    for _ in range(50):
+        task.cancel()
+        await asyncio.sleep(0)
+
+    assert (supervisor.status, task.done()) == ("stopping", False)
+    cast["a"].released.set()
     while not task.done():
         task.cancel()
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
     assert supervisor.status == "closed"
+    assert cast.alive == []
 
 
 # --- interrupts, at every moment --------------------------------------------------------------------------------------------------------------

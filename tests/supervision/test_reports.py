@@ -32,6 +32,28 @@ async def test_a_crash_of_one_that_does_not_is_an_error(cast: Cast, caplog: pyte
     assert told(caplog) == [(logging.ERROR, "jobs/job crashed and is not started again: Boom: no disk")]
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("even this fails")
+
+
+async def test_one_that_crashes_of_an_error_that_can_not_say_itself_comes_back_like_any_other(
+    cast: Cast, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Supervisor([cast("a")], name="app") as supervisor:
+        await cast.crash("a", error=Mute())
+        assert supervisor.which_child("a").state == "running"
+
+    assert told(caplog) == [(logging.WARNING, "app/a crashed: Mute")]
+
+
+async def test_one_that_is_parked_though_it_only_returned_is_told_of_as_that(cast: Cast, caplog: pytest.LogCaptureFixture) -> None:
+    async with Supervisor([cast("a", max_restarts=0, max_seconds=7, on_limit="park")], name="app"):
+        await cast.finish("a")
+
+    assert told(caplog) == [(logging.ERROR, "app/a is parked: it was restarted 0 times in 7 s. It returned")]
+
+
 async def test_a_return_and_a_stop_are_no_news(cast: Cast, caplog: pytest.LogCaptureFixture) -> None:
     async with Supervisor([cast("a"), cast("b", "transient")]) as supervisor:
         await cast.finish("a")

@@ -311,14 +311,22 @@ async def test_a_native_cancel_while_it_starts_stops_what_has_started(cast: Cast
 @ON_ASYNCIO
 async def test_native_cancels_again_and_again_while_it_stops_cut_nothing_short(cast: Cast) -> None:
     async def app() -> None:
-        async with Supervisor([cast("a", lingers=0.02), cast("b", lingers=0.02)]):
+        async with Supervisor([cast("a", refuses=True), cast("b", refuses=True)]):
             await asyncio.sleep(3600)
 
     task = asyncio.create_task(app())
     await settled()
+    for id in ("b", "a"):
+        for _ in range(50):
+            task.cancel()
+            await asyncio.sleep(0)
+
+        assert cast.events[-1] == f"{id} stopping"
+        cast[id].released.set()
+
     while not task.done():
         task.cancel()
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
     assert task.cancelled()
     assert cast.events == ["a up", "b up", "b stopping", "b down", "a stopping", "a down"]

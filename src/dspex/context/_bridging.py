@@ -126,7 +126,7 @@ class Bridging:
             entry.admit()
 
         request = Request("run", (self._switch, on_progress), deadline=anyio.current_effective_deadline())
-        request.of_call = entry.inflight is not None and entry.inflight()
+        request.of_call = entry.inflight()
         entry.close_gate()
         try:
             with anyio.move_on_after(timeout) as patience:

@@ -76,14 +76,14 @@ class Calls:
         """Whether this code runs on behalf of a call in flight here, which may still use a context that is stopping."""
         return bool(self._scopes) and bool(self.own_chain())
 
+    def is_nested(self) -> bool:
+        """The same for a call that is about to begin: its own link is in its chain already."""
+        return bool(self._scopes) and any(link.startswith(self._prefix) for link in current_chain()[:-1])
+
     @staticmethod
     def enter(context: Inside, program_id: str) -> InFlight:
         """Counts a call as long as the block it begins."""
         return InFlight(context, program_id)
-
-    def is_nested(self) -> bool:
-        """The same for a call that is about to begin: its own link is in its chain already."""
-        return bool(self._scopes) and any(link.startswith(self._prefix) for link in current_chain()[:-1])
 
     def begin(self, scope: anyio.CancelScope) -> None:
         """A call that runs in *scope*."""

@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.abc import TaskStatus
 
-from .._exceptions import ContextClosed, ContextCrashed, DspexError
+from .._exceptions import ContextClosed, DspexError, in_short
 from ._behalf import furnishing
 from ._life import SETTLE, Life, close
 from ._mailbox import Request
-from ._service import in_short
 from ._status import ENDED, PAUSED, Status
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class ChildLife(Life):
     def _claim(self) -> None:
         context = self._context
         context.calls = None
-        context.variables.inflight = None
+        context.variables.inflight = bool
         if self._follows:
             context.variables.status = Status.RESTARTING
         else:
@@ -122,7 +121,6 @@ class ChildLife(Life):
         if self._follows:
             await self._clear_away()
 
-        await seat.renew_options()
         if context.left_garbage and context.spec.kind == "bridged" and not context.options.given_id:
             await self._drop_leftover()
 
@@ -195,10 +193,7 @@ class ChildLife(Life):
         """What calls of this life are told when it ends under them."""
         context = self._context
         if self._crashed:
-            error = context.variables.crash_error
-            crashed = ContextCrashed(context.id, applied=None, cause=in_short(error), name=context.name or "")
-            crashed.__cause__ = error
-            return crashed
+            return context.variables.crashed_of(context.variables.crash_error)
 
         hint = "Its supervisor restarts it."
         closed = ContextClosed(context.id, status=Status.RESTARTING.value, hint=hint, name=context.name or "")

@@ -165,7 +165,7 @@ class Entry(Service):
         self.admit()
         self.out_of_turn(name)
         request = Request(name, args, deadline=anyio.current_effective_deadline())
-        request.of_call = self.inflight is not None and self.inflight()
+        request.of_call = self.inflight()
         self.close_gate()
         try:
             await self.mailbox.ask(request)
@@ -212,7 +212,10 @@ class Entry(Service):
         """`serve` under one shield, for a backend each of whose operations would need one. `taking` ends it."""
         with anyio.CancelScope(shield=True) as self.taking:
             self.sheltered = True
-            await self.serve()
+            try:
+                await self.serve()
+            finally:
+                self.sheltered = False
 
     async def serve(self) -> None:
         """The owner: serves the mailbox, in order, until it is closed."""

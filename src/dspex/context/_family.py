@@ -9,8 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import anyio
 from attrs import frozen
@@ -19,11 +18,10 @@ from .._exceptions import ContextClosed
 from ..supervision import Branch, ChildSpec, HostTask, starting
 from ..supervision._spec import check_name
 from ..variables import Var
-from ._farewell import Save
-from ._handle import Context, Init
-from ._household import Household, note_held, note_released
-from ._tenant import UP, Claim, Stage, Wish
-from ._upkeep import Load, Ways
+from ._handle import Context
+from ._household import Household, Opening
+from ._tenant import UP, Stage, Wish
+from ._ways import FamilyOptions, Ways, check_ways, kept
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,6 +30,9 @@ if TYPE_CHECKING:
 
     from ..bridge import Bridge
     from ..supervision import Delays, OnLimit, Restart, Shutdown
+    from ._farewell import Save
+    from ._options import Init
+    from ._ways import Load
 
 # So many contexts are drawn in a tree; the others are counted.
 DRAWN = 50
@@ -63,65 +64,19 @@ class FamilyStatistics:
     """
 
     status: str
-    contexts: int
-    held: int
-    holders: int
-    starting: int
-    unsaved: int
-    waiting: int
-    starts: int
-    evictions: int
-    drops: int
-    crashes: int
-    saves: int
-    failed_saves: int
-    lost: int
-
-
-class FamilyOptions(TypedDict, total=False):
-    """What `Contexts` takes."""
-
-    bridge: Bridge | str | None
-    variables: Iterable[Var[Any]]
-    programs: Mapping[str, Any] | Iterable[tuple[str, Any]]
-    init: Init | None
-    idle: float
-    max_contexts: int
-    load: Load | None
-    save: Save | None
-    drain: float
-    name: str | None
-
-
-class Opening(AbstractAsyncContextManager[Context]):
-    """What ``open()`` gives: the block in which its context is held."""
-
-    __slots__ = ("_claim", "_family", "_house", "_key", "_wish")
-
-    def __init__(self, family: Contexts, key: str, wish: Wish) -> None:
-        self._family = family
-        self._key = key
-        self._wish = wish
-        self._claim: Claim | None = None
-        self._house: Household | None = None
-
-    async def __aenter__(self) -> Context:
-        if self._claim is not None:
-            raise RuntimeError(f"open({self._key!r}) was entered already. Call open() again.")
-
-        house = self._family._at_home(self._key)
-        claim = await house.obtain(self._key, self._wish)
-        self._claim, self._house = claim, house
-        note_held(claim)
-        assert claim.context is not None
-        return claim.context
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert self._claim is not None
-        assert self._house is not None
-        claim, self._claim = self._claim, None
-        note_released(claim)
-        self._house.release(claim)
+    contexts: int = 0
+    held: int = 0
+    holders: int = 0
+    starting: int = 0
+    unsaved: int = 0
+    waiting: int = 0
+    starts: int = 0
+    evictions: int = 0
+    drops: int = 0
+    crashes: int = 0
+    saves: int = 0
+    failed_saves: int = 0
+    lost: int = 0
 
 
 class Contexts:
@@ -176,8 +131,8 @@ class Contexts:
         if name is not None:
             check_name("name", name)
 
-        _check(idle=idle, drain=drain, max_contexts=max_contexts, load=load, save=save)
-        variables, programs = _kept(variables), _kept(programs)
+        check_ways(idle=idle, drain=drain, max_contexts=max_contexts, load=load, save=save)
+        variables, programs = kept(variables), kept(programs)
         # What is wrong with these a context says best.
         Context(bridge=bridge, variables=variables, programs=programs, init=init)
         self.name: str = name or f"contexts-{next(_numbers)}"
@@ -257,7 +212,7 @@ class Contexts:
             WrongThread: called from another thread than the family's.
 
         """
-        return Opening(self, _key(key), Wish.EXCLUSIVE if exclusive else Wish.JOIN)
+        return Opening(self._at_home, _key(key), Wish.EXCLUSIVE if exclusive else Wish.JOIN)
 
     async def drop(self, key: str) -> None:
         """
@@ -317,7 +272,7 @@ class Contexts:
         """What it is doing, and has done so far."""
         house = self._house
         if house is None:
-            return FamilyStatistics(status=self.status, **dict.fromkeys(_COUNTED, 0))
+            return FamilyStatistics(status=self.status)
 
         tenancy, saver = house.tenancy, house.saver
         return FamilyStatistics(
@@ -342,8 +297,8 @@ class Contexts:
         """How it looks in a supervisor's tree: below it the first of its contexts."""
         told = self.statistics()
         tenants = self._house.tenancy.tenants.values() if self._house is not None else ()
-        drawn = itertools.islice((tenant for tenant in tenants if tenant.context is not None), DRAWN)
-        children = tuple(_branch(tenant.key, cast("Context", tenant.context)) for tenant in drawn)
+        there = (_branch(tenant.key, tenant.context) for tenant in tenants if tenant.context is not None)
+        children = tuple(itertools.islice(there, DRAWN))
         facts = {"contexts": told.contexts, "held": told.held, "failed saves": told.failed_saves}
         note = f"{told.contexts - len(children)} more contexts" if told.contexts > len(children) else ""
         return Branch(self.name, "contexts", self.status, facts, children, note)
@@ -399,9 +354,7 @@ class Contexts:
             house.check_thread()
             house.refuse_holder(f"{self.name}.stop()")
 
-        if self._asked is not None:
-            self._asked.set()
-
+        self._ask(final=True)
         if self._host is not None:
             self._host.release()
             await self._host.closed.wait()
@@ -424,34 +377,8 @@ class Contexts:
             self._asked.set()
 
 
-_COUNTED = (
-    "contexts",
-    "held",
-    "holders",
-    "starting",
-    "unsaved",
-    "waiting",
-    "starts",
-    "evictions",
-    "drops",
-    "crashes",
-    "saves",
-    "failed_saves",
-    "lost",
-)
-
-
 def _branch(key: str, context: Context) -> Branch:
     return Branch(key, "context", context.status.value, {"backend": context.backend.kind})
-
-
-def _kept(given: Any) -> Any:
-    """What there is in *given* now, to be read as often as contexts are started. What can't be read is left to be refused."""
-    held: Any = given
-    if isinstance(given, Mapping):
-        return dict(held)
-
-    return tuple(held) if isinstance(given, Iterable) and not isinstance(given, str) else given
 
 
 def _key(key: Any) -> str:
@@ -462,19 +389,3 @@ def _key(key: Any) -> str:
         raise ValueError("key: expected a str that isn't empty")
 
     return key
-
-
-def _check(*, idle: Any, drain: Any, max_contexts: Any, load: Any, save: Any) -> None:
-    for label, seconds in (("idle", idle), ("drain", drain)):
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-            raise TypeError(f"{label}: expected a number of seconds, got {seconds!r}")
-
-        if not seconds >= 0:
-            raise ValueError(f"{label}: expected 0 seconds or more, got {seconds!r}")
-
-    if isinstance(max_contexts, bool) or not isinstance(max_contexts, int) or max_contexts < 1:
-        raise ValueError(f"max_contexts: expected an int of at least 1, got {max_contexts!r}")
-
-    for label, function in (("load", load), ("save", save)):
-        if function is not None and not callable(function):
-            raise TypeError(f"{label}: expected a function or None, got {function!r}")

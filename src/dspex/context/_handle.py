@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
@@ -29,14 +29,12 @@ from ._variables import Variables
 if TYPE_CHECKING:
     from ..bridge import Bridge
     from ..programs import Bound
-    from ..supervision import Branch, ChildSpec
-    from ..supervision._spec import OnLimit, Restart, Shutdown
+    from ..supervision import Branch, ChildSpec, Delays, OnLimit, Restart, Shutdown
+    from ._options import Init
     from ._seat import OnRestart
 
 _numbers = itertools.count(1)
 _NO_PROGRAMS: Mapping[str, Bound] = MappingProxyType({})
-
-Init = Callable[["Context"], Any]
 
 
 def whereis(name: str) -> Context:
@@ -209,7 +207,7 @@ class Context(SeedNames):
         restart: Restart = "permanent",
         shutdown: Shutdown | None = None,
         on_restart: OnRestart = "keep",
-        backoff: Any = None,
+        backoff: Delays | None = None,
         significant: bool = False,
         max_restarts: int | None = None,
         max_seconds: float | None = None,
@@ -368,7 +366,7 @@ class Context(SeedNames):
         """
         inside = self._inside
         if inside.seat is not None:
-            await inside.seat.wait_up(at_work=inside.calls is not None and inside.calls.is_inside())
+            await inside.seat.wait_up(at_work=self.variables.inflight())
 
         return await inside.registry.find(program_id).call(inputs or {}, timeout=timeout, wait=wait)
 

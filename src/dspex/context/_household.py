@@ -10,17 +10,24 @@ from __future__ import annotations
 import logging
 from _thread import get_ident
 from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 import anyio
 
 from .._exceptions import CallCycle, CallTimeout, ContextClosed, SaveFailed, WrongThread
 from ..supervision import DynamicSupervisor
 from ._farewell import AT_ONCE, Parting, at_work, is_over
+from ._handle import Context
 from ._life import SETTLE
 from ._tenancy import PAUSE
 from ._tenant import Claim, Stage, Tenant, Wish
 from ._upkeep import SAVING, Upkeep
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 log = logging.getLogger(__name__)
 
@@ -284,15 +291,46 @@ class Household(Upkeep):
             log.error("%s", self.failure)
 
 
+class Opening(AbstractAsyncContextManager[Context]):
+    """What ``open()`` gives: the block in which its context is held."""
+
+    __slots__ = ("_at_home", "_claim", "_house", "_key", "_wish")
+
+    def __init__(self, at_home: Callable[[str], Household], key: str, wish: Wish) -> None:
+        self._at_home = at_home
+        self._key = key
+        self._wish = wish
+        self._claim: Claim | None = None
+        self._house: Household | None = None
+
+    async def __aenter__(self) -> Context:
+        if self._claim is not None:
+            raise RuntimeError(f"open({self._key!r}) was entered already. Call open() again.")
+
+        house = self._at_home(self._key)
+        claim = await house.obtain(self._key, self._wish)
+        self._claim, self._house = claim, house
+        _note_held(claim)
+        assert claim.context is not None
+        return claim.context
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        assert self._claim is not None
+        assert self._house is not None
+        claim, self._claim = self._claim, None
+        _note_released(claim)
+        self._house.release(claim)
+
+
 def _is_held(claim: Claim) -> bool:
     return claim.tenant is not None and claim in (claim.tenant.holds or ())
 
 
-def note_held(claim: Claim) -> None:
+def _note_held(claim: Claim) -> None:
     """This code holds *claim*. Noted by value: who lets go of it may be another task, as with a dependency of a web framework."""
     _holding.set((*(held for held in _holding.get() if _is_held(held)), claim))
 
 
-def note_released(claim: Claim) -> None:
+def _note_released(claim: Claim) -> None:
     """It holds it no longer."""
     _holding.set(tuple(held for held in _holding.get() if held is not claim))

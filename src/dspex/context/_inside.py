@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from .._exceptions import DspexError
-from ..supervision import HostTask
+from ..supervision import Branch, HostTask
 from ..variables import Variable
 from ._behalf import in_call
 from ._bridging import Bridging
@@ -23,7 +23,6 @@ from ._status import CloseReason, Status
 
 if TYPE_CHECKING:
     from ..programs import Bound
-    from ..supervision import Branch
     from ..worker.host.pool import WorkerPool
     from ._calls import Calls
     from ._handle import Context
@@ -73,8 +72,6 @@ class Inside(Bridging):
 
     def branch(self) -> Branch:
         """What it shows of itself in a tree."""
-        from ..supervision import Branch
-
         facts: dict[str, Any] = {"backend": self.kind}
         table: Any = getattr(self.variables.backend, "table", None)
         if table is not None:

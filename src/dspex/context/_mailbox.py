@@ -110,10 +110,9 @@ class Mailbox:
 
     async def ask(self, request: Request) -> None:
         """Takes *request* in, or keeps it in line for room, and waits until it is answered. A caller that is cancelled withdraws it."""
-        if len(self.ledger) < self.size:
-            self.accept(request, ahead=self.goes_ahead())
-        elif self.goes_ahead():
-            self.accept(request, ahead=True)
+        ahead = self.goes_ahead()
+        if ahead or len(self.ledger) < self.size:
+            self.accept(request, ahead=ahead)
         else:
             self.waiting[request] = None
 

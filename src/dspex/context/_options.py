@@ -5,7 +5,7 @@ The options of a context: as a type, for those who pass them on; checked; and as
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 from attrs import frozen
 
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from ..bridge import Bridge
     from ._handle import Context
 
+Init: TypeAlias = Callable[["Context"], Any]
+
 
 class UnnamedOptions(TypedDict, total=False):
     """Keyword options of `Context` but for its name."""
 
     variables: Iterable[Var[Any]]
     programs: Mapping[str, Any] | Iterable[tuple[str, Any]]
-    init: Callable[[Context], Any] | None
+    init: Init | None
     backend: Any
     bridge: Bridge | str | None
     session_id: str | None
@@ -60,7 +62,7 @@ class Options:
     existing: Snapshot | None
     variables: tuple[Var[Any], ...]
     programs: tuple[tuple[str, Any], ...]
-    init: Callable[[Context], Any] | None
+    init: Init | None
 
 
 _PAIRS: tuple[type[Any], ...] = (tuple, list)

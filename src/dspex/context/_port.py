@@ -17,12 +17,12 @@ from ..variables import Definition, Misfit, Variable
 from ..worker.host.port import Answer, GateClosed
 from ._behalf import furnishing
 from ._mailbox import Request
-from ._status import Status
+from ._status import SERVING, Status
 
 if TYPE_CHECKING:
     from ._variables import Variables
 
-_ALIVE = frozenset({Status.RUNNING, Status.SWITCHING, Status.STOPPING})
+_ALIVE = SERVING | {Status.STOPPING}
 _SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _TOLD = tuple(field.name for field in fields(Variable) if not field.name.startswith("_"))
 
@@ -44,9 +44,6 @@ class ContextPort:
     def shut(self, error: DspexError) -> None:
         """Refuses everything from here on, with *error*."""
         self._entry = _Over(error)
-
-    def _goes_ahead(self) -> bool:
-        return self._furnishes is not None and self._entry.mailbox.ahead is self._furnishes
 
     def operate_nowait(self, name: str, args: Sequence[Any]) -> Any:
         """
@@ -74,7 +71,7 @@ class ContextPort:
 
     def post(self, name: str, args: Sequence[Any], answer: Answer) -> None:
         """Queues one operation, in order. *answer* is called once, possibly right away."""
-        ahead = self._furnishes is not None and self._goes_ahead()
+        ahead = self._furnishes is not None and self._entry.mailbox.ahead is self._furnishes
         if self._entry.status not in _ALIVE and not ahead:
             answer(None, self._entry.refusal())
             return

@@ -47,7 +47,7 @@ class Programs:
         context = self._context
         context.variables.admit()
         if context.seat is not None:
-            await context.seat.wait_up(at_work=context.calls is not None and context.calls.is_inside())
+            await context.seat.wait_up(at_work=context.variables.inflight())
             context.variables.admit()
 
         spec = ProgramSpec.make(program_id, program, pool=pool, idempotent=idempotent)

@@ -8,12 +8,12 @@ decided what follows.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 from anyio.abc import TaskStatus
-from attrs import field, frozen
+from attrs import frozen
 
 from .._exceptions import ContextClosed, NameTaken, ProgramNotFound
 from ..abc import StateBackend
@@ -23,46 +23,42 @@ from ._life import SETTLE, close, close_nowait
 from ._status import PAUSED, Status
 
 if TYPE_CHECKING:
+    from ..supervision import Delays, OnLimit, Restart, Shutdown
     from ._handle import Context
-    from ._options import Options
 
 # Seconds a context has to stop under a supervisor, unless told.
 SHUTDOWN = 30.0
 
 OnRestart = Literal["keep", "fresh"]
-# What changes in the options each time a new state begins.
-Renewal = Callable[["Options"], Awaitable["Options"]]
 
 
 @frozen(kw_only=True)
 class Terms:
     """
-    On which terms a context is restarted. All but the first two are `ChildSpec`'s.
+    On which terms a context is restarted. All but the first are `ChildSpec`'s.
 
     Attributes:
         on_restart: ``"keep"``: the next life goes on with the state; ``"fresh"``: it begins a new one.
-        renewal: asked for the options each time a new state begins; None: they stay.
 
     """
 
     on_restart: OnRestart = "keep"
-    renewal: Renewal | None = None
-    restart: Any = "permanent"
-    shutdown: Any = None
-    backoff: Any = None
+    restart: Restart = "permanent"
+    shutdown: Shutdown | None = None
+    backoff: Delays | None = None
     significant: bool = False
     max_restarts: int | None = None
     max_seconds: float | None = None
-    on_limit: Any = "escalate"
-    time: Any = field(init=False)
-
-    @time.default
-    def _(self) -> Any:
-        return SHUTDOWN if self.shutdown is None else self.shutdown
+    on_limit: OnLimit = "escalate"
 
     def __attrs_post_init__(self) -> None:
         if self.on_restart not in ("keep", "fresh"):
             raise ValueError(f"on_restart: expected 'keep' or 'fresh', got {self.on_restart!r}")
+
+    @property
+    def time(self) -> Shutdown:
+        """How long it has to stop."""
+        return SHUTDOWN if self.shutdown is None else self.shutdown
 
 
 def seated(context: Context, child_id: str, terms: Terms) -> ChildSpec:
@@ -120,12 +116,12 @@ class Seat:
     @property
     def temporary(self) -> bool:
         """Whether no life follows the first."""
-        return bool(self._terms.restart == "temporary")
+        return self._terms.restart == "temporary"
 
     @property
     def is_patient(self) -> bool:
         """Whether it is given any time to stop."""
-        return bool(self._terms.time != "brutal_kill")
+        return self._terms.time != "brutal_kill"
 
     @property
     def fresh(self) -> bool:
@@ -224,12 +220,6 @@ class Seat:
             inside.over()
 
     # --- what others ask of it ---------------------------------------------------------------------------------------------------
-
-    async def renew_options(self) -> None:
-        """A new state begins: what it is to begin with is asked for again."""
-        inside = self._context._inside
-        if self._terms.renewal is not None:
-            inside.options = await self._terms.renewal(inside.options)
 
     async def wait_up(self, *, at_work: bool) -> None:
         """Lets a newcomer wait while its context is between two lives. Who is *at_work* on its behalf needn't, nor who furnishes it."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from .._exceptions import CallCycle, ContextClosed, ContextCrashed, ContextExpired, DspexError, WrongThread
+from .._exceptions import CallCycle, ContextClosed, ContextCrashed, ContextExpired, DspexError, WrongThread, in_short
 from ._behalf import in_turn
 from ._bounds import Bounds
 from ._mailbox import TAKEN, Mailbox, Request
@@ -35,7 +35,7 @@ class Service:
         outlives: whether another life may follow when its owner crashes.
         crash_error: what it crashed of.
         on_crash: called in the step of a crash.
-        inflight: whether the caller is at work on behalf of the context; None until it has had a call.
+        inflight: whether the caller is at work on behalf of a call in flight; nobody is, until there was one.
         taking: what to cancel to cut short what the owner has taken.
 
     """
@@ -81,7 +81,7 @@ class Service:
         self.sheltered: bool = False
         self.crash_error: BaseException | None = None
         self.on_crash: Callable[[], None] | None = None
-        self.inflight: Callable[[], bool] | None = None
+        self.inflight: Callable[[], bool] = bool
         self.outlives: bool = False
         self.ttl: float = 0.0
         self._budgeted: int = 0
@@ -111,11 +111,11 @@ class Service:
     def _is_let_in(self) -> bool:
         """Whether a newcomer is, although the context isn't serving: in some states those are who are at work on its behalf, or all others."""
         if self.status is Status.STOPPING:
-            return self.inflight is not None and self.inflight()
+            return self.inflight()
 
         if self.status is Status.RESTARTING:
             # What a call of the former life still asks is refused: nobody waits for its answer.
-            return self.mailbox.goes_ahead() or self.inflight is None or not self.inflight()
+            return self.mailbox.goes_ahead() or not self.inflight()
 
         return self.status is Status.STARTING and self.mailbox.goes_ahead()
 
@@ -160,10 +160,13 @@ class Service:
         """The error for one whose request ended with its life, or may: of what the owner had taken nobody knows."""
         taken = request is not None and request.state == TAKEN
         name = request.name if request is not None else ""
-        applied = None if taken else False
-        error = ContextCrashed(self.context_id, operation=name, applied=applied, cause=in_short(self.crash_error), name=self.context_name)
-        error.__cause__ = self.crash_error
-        return error
+        return self.crashed_of(self.crash_error, name, applied=None if taken else False)
+
+    def crashed_of(self, error: BaseException | None, operation: str = "", *, applied: bool | None = None) -> ContextCrashed:
+        """What somebody is told whose *operation* ended with a crash of *error*."""
+        crashed = ContextCrashed(self.context_id, operation=operation, applied=applied, cause=in_short(error), name=self.context_name)
+        crashed.__cause__ = error
+        return crashed
 
     # --- the end -----------------------------------------------------------------------------------------------------------------
 
@@ -173,8 +176,7 @@ class Service:
 
         Where another life may follow, what is queued waits for it.
         """
-        crashed = ContextCrashed(self.context_id, operation=operation, applied=None, cause=in_short(error), name=self.context_name)
-        crashed.__cause__ = error
+        crashed = self.crashed_of(error, operation)
         if not self.mailbox.is_open:
             return crashed
 
@@ -215,17 +217,3 @@ class Service:
         self.mailbox.close(self.refusal)
         if self.hub is not None:
             self.hub.end(None if status is Status.CLOSED else self.refusal())
-
-
-def in_short(error: BaseException | None) -> str:
-    """Its type and what it says, on one line."""
-    if error is None:
-        return ""
-
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything, and the sentence must come out all the same
-        text = ""
-
-    name = type(error).__qualname__
-    return f"{name}: {text[:200]}" if text else name

@@ -12,14 +12,14 @@ import logging
 import math
 from _thread import get_ident
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from attrs import evolve, frozen
+from attrs import evolve
 
 from .._exceptions import (
     CallTimeout,
@@ -31,41 +31,26 @@ from .._exceptions import (
     SaveFailed,
     StartFailed,
     SupervisorClosed,
+    in_short,
 )
 from ..supervision import ChildSpec, DynamicSupervisor
-from ..variables import Snapshot, Var
-from ._farewell import AT_ONCE, Parting, Save, Saver, is_over, part, remains, working_on
-from ._handle import Context, Init
+from ..variables import Snapshot
+from ._farewell import AT_ONCE, Parting, Saver, is_over, part, remains, working_on
+from ._handle import Context
 from ._life import SETTLE
 from ._seat import Seat, Terms
-from ._service import in_short
 from ._tenancy import Tenancy
 from ._tenant import Deed, Stage, Tenant
 
 if TYPE_CHECKING:
     from ..bridge import Bridge
-
-Load = Callable[[str], Awaitable[Snapshot | None] | Snapshot | None]
+    from ._options import Init
+    from ._ways import Load, Ways
 
 # Seconds that each save has at the end.
 SAVING = 30.0
 
 log = logging.getLogger(__name__)
-
-
-@frozen(kw_only=True)
-class Ways:
-    """How a family keeps its contexts; see `Contexts`."""
-
-    bridge: Bridge | str | None
-    variables: Iterable[Var[Any]]
-    programs: Mapping[str, Any] | Iterable[tuple[str, Any]]
-    init: Init | None
-    idle: float
-    max_contexts: int
-    load: Load | None
-    save: Save | None
-    drain: float
 
 
 class Upkeep:

@@ -23,7 +23,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from types import TracebackType
-from typing import Any, Self, TypeVarTuple
+from typing import Any, Self, TypeVarTuple, overload
 
 import anyio
 import anyio.lowlevel
@@ -287,14 +287,12 @@ class Block(ABC):
         if self.status is SupervisorStatus.NEW:
             return
 
+        self._turn_back()
+        self._end("stop")
         if self._host is not None:
-            self._turn_back()
-            self._end("stop")
             self._host.release()
             await self._host.closed.wait()
         else:
-            self._turn_back()
-            self._end("stop")
             await self._gone.wait()
 
     def _turn_back(self) -> None:
@@ -327,13 +325,11 @@ class Block(ABC):
             raise CallCycle(chain=[*chain, f"{self.path}.{what}"], problem=f"A child of supervisor {self.path!r} can't wait for its end.")
 
 
-def unwrapped(error: BaseException) -> BaseException:
+@overload
+def unwrapped(error: Exception) -> Exception: ...
+@overload
+def unwrapped(error: BaseException) -> BaseException: ...
+def unwrapped(error: Any) -> Any:
     """The one error in a group of one."""
-    inner: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+    inner: tuple[Any, ...] = getattr(error, "exceptions", ())
     return unwrapped(inner[0]) if len(inner) == 1 else error
-
-
-def in_short(error: Any) -> str:
-    """An error as a line of a sentence."""
-    text = " ".join(str(error).split())[:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from .._exceptions import in_short
 from ._facts import ChildInfo, ChildState
 
 Fact = str | int | float | bool | None
@@ -73,7 +74,7 @@ def _own_branch(info: ChildInfo, value: object) -> Branch:
     try:
         own = draw(value)
     except Exception as error:  # noqa: BLE001 - a tree is looked at when something is wrong: the rest of it must still show
-        return evolve(plain, note=f"__branch__ failed: {told(error)}")
+        return evolve(plain, note=f"__branch__ failed: {in_short(error)}")
 
     return own if isinstance(own, Branch) else evolve(plain, note=f"__branch__ gave {type(own).__name__}, not Branch")
 
@@ -90,18 +91,7 @@ def _after(info: ChildInfo) -> str:
     if info.error is None:
         return ""
 
-    return f"after {told(info.error)}" if info.state is ChildState.RUNNING else told(info.error)
-
-
-def told(error: BaseException) -> str:
-    """An error in one line: its type and the first line of what it says."""
-    try:
-        said = str(error).strip()
-    except Exception:  # noqa: BLE001 - an error that can't say itself still has a type
-        said = ""
-
-    first, *more = said.splitlines() or [""]
-    return f"{type(error).__name__}: {first}{' …' if more else ''}" if first else type(error).__name__
+    return f"after {in_short(info.error)}" if info.state is ChildState.RUNNING else in_short(info.error)
 
 
 def as_dict(branch: Branch) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _STRENGTH: dict[str, int] = {ChildState.RESTARTING: 0, ChildState.STOPPED: 1, "g
 
 class Run:
     """
-    One life of a child; to its start function the ``task_status``.
+    One life of a child.
 
     Attributes:
         task: whose end is the life's end.

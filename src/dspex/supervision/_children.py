@@ -12,8 +12,8 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from .._exceptions import ChildRunning, RestartLimitReached, StartFailed
-from ._block import in_short, log
+from .._exceptions import ChildRunning, RestartLimitReached, StartFailed, in_short
+from ._block import log
 from ._child import Child, Run
 from ._facts import ChildInfo, ChildState
 from ._lives import Lives
@@ -100,9 +100,7 @@ class Children(Lives):
         return child.spec.restart != "temporary"
 
     def _significant_left(self) -> int:
-        return sum(
-            child.spec.significant and child.state not in (ChildState.STOPPED, ChildState.PARKED) for child in self._children.values()
-        )
+        return sum(child.spec.significant and child.state not in _AT_REST for child in self._children.values())
 
     # --- restarts ----------------------------------------------------------------------------------------------------------------
 
@@ -122,7 +120,11 @@ class Children(Lives):
 
         if child.spec.on_limit == "park":
             log.error(
-                "%s is parked: it was restarted %d times in %g s. %s", self._path_of(child), window.allowed, window.seconds, in_short(error)
+                "%s is parked: it was restarted %d times in %g s. %s",
+                self._path_of(child),
+                window.allowed,
+                window.seconds,
+                in_short(error) or "It returned",
             )
             self._tell(child, ChildState.PARKED, error)
         else:
@@ -131,7 +133,7 @@ class Children(Lives):
         return False
 
     def _give_up(self, child: Child, window: Window, error: BaseException | None) -> None:
-        problem = in_short(error) if error is not None else "no error"
+        problem = in_short(error) or "no error"
         failure = RestartLimitReached(self.path, child=child.id, allowed=window.allowed, seconds=window.seconds, problem=problem)
         failure.__cause__ = error
         log.error("%s", failure)

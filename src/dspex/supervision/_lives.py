@@ -15,7 +15,8 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from ._block import Block, in_short, log, unwrapped
+from .._exceptions import in_short
+from ._block import Block, log, unwrapped
 from ._child import Child, Run
 from ._facts import ChildState
 from ._hosting import Stranger

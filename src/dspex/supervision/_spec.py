@@ -115,8 +115,8 @@ class ChildSpec:
 
     def __attrs_post_init__(self) -> None:
         check_name("id", self.id)
-        _check_choice("restart", self.restart, RESTARTS)
-        _check_choice("on_limit", self.on_limit, ON_LIMIT)
+        check_choice("restart", self.restart, RESTARTS)
+        check_choice("on_limit", self.on_limit, ON_LIMIT)
         _check_shutdown(self.shutdown)
         _check_callables(self)
         object.__setattr__(self, "says_when_ready", _takes_task_status(self.start))
@@ -179,6 +179,12 @@ def check_seconds(seconds: Any) -> None:
         raise ValueError(f"max_seconds: expected a positive, finite number of seconds, got {seconds!r}")
 
 
+def check_choice(label: str, choice: Any, choices: tuple[str, ...]) -> None:
+    """Raises unless *choice* is one of *choices*."""
+    if choice not in choices:
+        raise ValueError(f"{label}: expected one of {', '.join(map(repr, choices))}, got {choice!r}")
+
+
 def _check_shutdown(shutdown: Any) -> None:
     expected = "shutdown: expected a number of seconds of at least 0, math.inf or 'brutal_kill'"
     if shutdown == "brutal_kill":
@@ -189,11 +195,6 @@ def _check_shutdown(shutdown: Any) -> None:
 
     if isinstance(shutdown, str) or not shutdown >= 0:
         raise ValueError(f"{expected}, got {shutdown!r}")
-
-
-def _check_choice(label: str, choice: Any, choices: tuple[str, ...]) -> None:
-    if choice not in choices:
-        raise ValueError(f"{label}: expected one of {', '.join(map(repr, choices))}, got {choice!r}")
 
 
 def _check_callables(spec: ChildSpec) -> None:

@@ -24,7 +24,7 @@ from ._children import Children, check_specs
 from ._facts import ChildInfo, ChildState
 from ._place import place, way_down_from
 from ._policy import AFFECTED, ENDS_ITSELF, AutoShutdown, EndedBy, Strategy
-from ._spec import ChildSpec, Delays, OnLimit, Restart, Shutdown
+from ._spec import ChildSpec, Delays, OnLimit, Restart, Shutdown, check_choice
 
 
 class SupervisorOptions(TypedDict, total=False):
@@ -35,16 +35,6 @@ class SupervisorOptions(TypedDict, total=False):
     max_seconds: float
     auto_shutdown: AutoShutdown
     name: str | None
-
-
-class SpecOptions(TypedDict, total=False):
-    """What `ChildSpec` takes besides id and start, for a supervisor as a child."""
-
-    restart: Restart
-    shutdown: Shutdown
-    significant: bool
-    backoff: Delays | None
-    on_limit: OnLimit
 
 
 class Supervisor(Children):
@@ -86,8 +76,8 @@ class Supervisor(Children):
         auto_shutdown: AutoShutdown = "never",
         name: str | None = None,
     ) -> None:
-        _check_choice("strategy", strategy, AFFECTED)
-        _check_choice("auto_shutdown", auto_shutdown, ENDS_ITSELF)
+        check_choice("strategy", strategy, tuple(AFFECTED))
+        check_choice("auto_shutdown", auto_shutdown, tuple(ENDS_ITSELF))
         super().__init__(max_restarts=max_restarts, max_seconds=max_seconds, auto_shutdown=auto_shutdown, name=name)
         self.strategy: Strategy = strategy
         self._turn: anyio.Lock = anyio.Lock()
@@ -257,7 +247,7 @@ class Supervisor(Children):
         try:
             await self._start_by_hand(child, failed="gone")
         except BaseException:
-            if child.run is None and self._children.get(spec.id) is child:
+            if child.run is None:
                 self._forget(child)
 
             raise
@@ -350,9 +340,3 @@ class Nested:
         async with made as supervisor:
             task_status.started(supervisor)
             await supervisor.wait()
-
-
-def _check_choice(label: str, choice: Any, choices: Iterable[str]) -> None:
-    known = list(choices)
-    if choice not in known:
-        raise ValueError(f"{label}: expected one of {', '.join(map(repr, known))}, got {choice!r}")

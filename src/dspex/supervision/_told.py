@@ -14,8 +14,8 @@ from typing import Any
 
 import anyio
 
-from .._exceptions import ChildNotFound
-from ._block import Block, in_short, log
+from .._exceptions import ChildNotFound, in_short
+from ._block import Block, log
 from ._child import Child, Run
 from ._facts import ChildCounts, ChildInfo, ChildState
 from ._policy import Window
@@ -135,11 +135,10 @@ class Told(Block):
         return Tree(self.__branch__())
 
     def __branch__(self) -> Branch:
-        window = self._window
-        facts = {**self._own_facts(), "restarts": self._counted_now(), "allowed": window.allowed, "seconds": window.seconds}
-        note = in_short(self._failure) if self._failure is not None else ""
+        window, counted = self._window, self._counted_now()
+        facts = {**self._own_facts(), "restarts": counted, "allowed": window.allowed, "seconds": window.seconds}
+        note = in_short(self._failure)
         name = self.path.rpartition("/")[2]
-        counted = self._counted_now()
         children = tuple(branch(self._info(child, counted), child.last_value) for child in self._children.values())
         return Branch(name, self._kind(), self.status.value, facts, children, note)
 

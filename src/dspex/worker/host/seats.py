@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from ..._exceptions import StartFailed
-from ...supervision import ChildSpec, DynamicSupervisor
+from ..._exceptions import StartFailed, in_short
+from ...supervision import ChildSpec, DynamicSupervisor, unwrapped
 from .launch import plan_launch
 from .restarts import Ending, Restarts
 from .statistics import WorkerStatistics
@@ -261,8 +261,8 @@ class Seats:
 
     def broken(self, error: Exception) -> StartFailed:
         """What callers are told when what runs a worker has failed."""
-        cause = single(error)
-        failed = StartFailed(self._launch.name, problem=f"{type(cause).__name__}: {cause}")
+        cause = unwrapped(error)
+        failed = StartFailed(self._launch.name, problem=in_short(cause))
         failed.__cause__ = cause
         return failed
 
@@ -290,9 +290,3 @@ class Seats:
 def in_a_line(error: StartFailed) -> str:
     """What it says, as far as a line goes."""
     return str(error).partition("\n")[0]
-
-
-def single(error: Exception) -> Exception:
-    """The one error in a group of one."""
-    inner: tuple[Exception, ...] = getattr(error, "exceptions", ())
-    return single(inner[0]) if len(inner) == 1 else error
