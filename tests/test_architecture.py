@@ -24,6 +24,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     "_version",
     "_exceptions",
+    "telemetry",
     "wire",
     "variables",
     "abc",
@@ -36,6 +37,8 @@ FLOORS = [
     "context",
     "modules",
     "testing",
+    "monitor",
+    "_top",
     "_demo",
     "_repl",
     "__main__",
@@ -46,7 +49,8 @@ KEEPS_TO = {
     "_exceptions": set(),
     "wire": {"wire", "_exceptions"},
     "variables": {"variables", "wire", "_exceptions"},
-    "supervision": {"supervision", "_exceptions"},
+    "telemetry": {"telemetry", "_exceptions", "_version"},
+    "supervision": {"supervision", "telemetry", "_exceptions"},
     "worker.child": {"worker.child", "wire", "_exceptions"},
 }
 
@@ -141,9 +145,14 @@ def test_loops_are_anyios_business(file):
     assert found == []
 
 
-def test_no_room_imports_opentelemetry_but_its_sink():
-    """There is no sink yet; telemetry/ will be the first name here."""
-    assert [f"{file}:{line}" for file in FILES for line, name in imports(file) if name.partition(".")[0] == "opentelemetry"] == []
+def test_only_its_sink_imports_opentelemetry():
+    elsewhere = [file for file in FILES if not module_of(file).startswith("telemetry._otel")]
+    assert [f"{file}:{line}" for file in elsewhere for line, name in imports(file) if name.partition(".")[0] == "opentelemetry"] == []
+
+
+def test_the_sink_needs_opentelemetrys_api_only():
+    """Its SDK is for whoever makes a provider."""
+    assert [f"{file}:{line}" for file in FILES for line, name in imports(file) if name.startswith("opentelemetry.sdk")] == []
 
 
 def test_the_host_never_imports_dspy():

@@ -51,10 +51,13 @@ class Desk:
         self.posted.append((name, tuple(args), answer))
         self._asked[args[0]].set()
 
-    async def asked(self, key: str) -> None:
-        """Waits until something was asked of *key*, which is held, or *key* was set."""
-        with anyio.fail_after(20):
+    async def asked(self, key: str, *, unless: Sequence[Any] = ()) -> None:
+        """Waits until something was asked of *key*, which is held, or *key* was set. *unless* gets what there is instead, when it comes to an end."""
+        with anyio.move_on_after(20):
             await self._asked[key].wait()
+            return
+
+        raise AssertionError(f"nobody asked for {key!r} within 20 s; there is {[*unless]!r}")
 
     def answer(self, result: Any = None, error: BaseException | None = None) -> None:
         """Answers the first that waits."""

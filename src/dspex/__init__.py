@@ -7,6 +7,7 @@ It starts inside this process and moves its whole state to worker processes when
 # The map. Floors from the ground up; imports only go down, and tests/test_architecture.py holds it.
 #
 #   _exceptions.py   every public error, each owning its sentence
+#   telemetry/       what happened, as frozen records; who listens; what lives now; the OpenTelemetry sink
 #   wire/            the protocol that host and worker speak: messages, a state table, framing, limits. No I/O
 #   variables/       what a variable is: Var, types, constraints, records, copying. No I/O
 #   abc/             contracts: StateBackend, SyncStateBackend, SessionStore, Capabilities
@@ -18,6 +19,8 @@ It starts inside this process and moves its whole state to worker processes when
 #   context/         the handle, its owner and mailbox, the switch as a state table
 #   modules/         DSPy programs declared without DSPy: Predict, ChainOfThought, ReAct, Module, LM
 #   testing/         conformance kits for the contracts
+#   monitor/         what a person looks at: reports, traces of operations, slow and stuck ones, the socket that `dspex top` attaches to
+#   _top/            `dspex top`, a terminal view of a running service
 #   __main__.py      python -m dspex; _demo/ is what it shows, _repl/ the prompt it opens
 #
 # An operation goes: ctx.variables -> (direct, or mailbox -> owner) -> backend.
@@ -229,16 +232,23 @@ __all__ = [
 ]
 
 
+# Rooms with a front door of their own, which need no import statement: dspex.monitor.attach().
+_OPEN_ROOMS = ("monitor", "telemetry", "testing")
+
+
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     for room, names in _ROOMS.items():
         if name in names:
-            from importlib import import_module
-
             value = globals()[name] = getattr(import_module(f".{room}", __name__), name)
             return value
+
+    if name in _OPEN_ROOMS:
+        return import_module(f".{name}", __name__)
 
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_OPEN_ROOMS])

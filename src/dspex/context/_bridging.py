@@ -14,15 +14,18 @@ from .._exceptions import BackendInitError, CallTimeout
 from ..abc import StateBackend, SyncStateBackend
 from ..state import AsyncBridgedState, BackendSpec, BridgedState
 from ..supervision import current_path, sibling
+from ..telemetry._tracing import TRACING
 from ._life import Life, load_the_bridge
 from ._mailbox import TAKEN, WITHDRAWN, Request
 from ._options import Options
 from ._status import BackendInfo, BackendKind, Status, SwitchReport
 from ._switch import SETTLE, Progress, Switch
+from ._switch_told import end_trace, tell_switch
 from ._variables import Variables
 
 if TYPE_CHECKING:
     from ..bridge import Bridge
+    from ..telemetry._tracing import SwitchTrace
     from ._handle import Context
 
 # Seconds that the caller of a switch, when it has gone, waits for the commit or the roll back to be over.
@@ -125,7 +128,27 @@ class Bridging:
             await load_the_bridge()
             entry.admit()
 
-        request = Request("run", (self._switch, on_progress), deadline=anyio.current_effective_deadline())
+        if TRACING.tracer is None:
+            await self._ask_for_switch(timeout, on_progress, [])
+        else:
+            await self._traced(TRACING.tracer.switch(self.id), timeout, on_progress)
+
+    async def _traced(self, trace: SwitchTrace | None, timeout: float | None, on_progress: Progress | None) -> None:
+        attempt: list[Switch] = []
+        failure: BaseException | None = None
+        try:
+            await self._ask_for_switch(timeout, on_progress, attempt)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            if trace is not None:
+                end_trace(trace, attempt[0] if attempt else None, failure)
+
+    async def _ask_for_switch(self, timeout: float | None, on_progress: Progress | None, attempt: list[Switch]) -> None:
+        """Has the owner switch. *attempt* gets what it makes, if it comes to that."""
+        entry = self.variables
+        request = Request("run", (self._switch, on_progress, attempt), deadline=anyio.current_effective_deadline())
         request.of_call = entry.inflight()
         entry.close_gate()
         try:
@@ -158,19 +181,23 @@ class Bridging:
             with anyio.move_on_after(PATIENCE, shield=True):
                 await request.answered.wait()
 
-    async def _switch(self, request: Request, on_progress: Progress | None) -> bool:
+    async def _switch(self, request: Request, on_progress: Progress | None, attempt: list[Switch]) -> bool:
         """In the owner's turn. Whether the context is bridged now."""
         entry = self.variables
         if self.serving.requires_bridge:
             return True
 
         entry.status = Status.SWITCHING if entry.status is Status.RUNNING else entry.status
+        switch = Switch(self, on_progress)
+        attempt.append(switch)
         try:
-            await Switch(self, on_progress).run(request)
+            await switch.run(request)
             return self.serving.requires_bridge
         finally:
             if entry.status is Status.SWITCHING:
                 entry.status = Status.RUNNING
+
+            tell_switch(self, switch)
 
     @property
     def serving(self) -> StateBackend | SyncStateBackend:

@@ -189,6 +189,8 @@ class ChildLife(Life):
         if not self._up:
             self._body.cancel()
 
+        self._context.tell_status()
+
     def _told(self) -> DspexError:
         """What calls of this life are told when it ends under them."""
         context = self._context
@@ -259,6 +261,7 @@ class ChildLife(Life):
 
         if entry.mailbox.is_open or entry.status is not Status.RESTARTING:
             entry.pause()
+            context.tell_status()
 
         context.end_calls(self._told())
         if calls:

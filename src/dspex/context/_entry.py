@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from _thread import get_ident
 from collections.abc import Callable, Sequence
-from time import time_ns
+from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -31,7 +31,8 @@ from ..worker.host.port import GateClosed
 from ._behalf import in_turn
 from ._bounds import WRITTEN
 from ._mailbox import QUEUED, TAKEN, WITHDRAWN, Request
-from ._service import NO_CELLS, Service
+from ._observed import Observed
+from ._service import NO_CELLS
 from ._status import Status
 
 if TYPE_CHECKING:
@@ -51,12 +52,13 @@ class Refused(Exception):
         self.error = error
 
 
-class Entry(Service):
+class Entry(Observed):
     """The gate, direct delivery, and the way through the mailbox, of one context."""
 
     __slots__ = ()
     gate: int
     synchronous: bool
+    known: dict[Any, Cell]
     cells: dict[Any, Cell]
     beyond: Callable[[Cell, Any], int] | None
     taking: anyio.CancelScope | None
@@ -81,21 +83,22 @@ class Entry(Service):
         self.backend = backend
         self.synchronous = isinstance(backend, SyncStateBackend)
         # A class derived from ours may do more in its methods than ours do: it is asked by them.
-        self.cells = backend.cells if kind in (LocalState, BridgedState, AsyncBridgedState) else NO_CELLS
+        self.known = backend.cells if kind in (LocalState, BridgedState, AsyncBridgedState) else NO_CELLS
         self.arrange()
 
     def uninstall(self) -> Any:
         """No backend from this step on. Returns the one there was."""
         backend, self.backend = self.backend, None
         self.synchronous = False
-        self.cells = NO_CELLS
+        self.known = NO_CELLS
         self.arrange()
         return backend
 
     def arrange(self) -> None:
-        """What a direct `set` has to do beyond writing the cell: nothing on a local backend that nobody watches."""
+        """What a direct `set` has to do beyond writing the cell: nothing on a local backend that nobody watches. And who looks on."""
         write = self.backend.write if type(self.backend) is BridgedState else None
         self.beyond = None if write is None and self.hub is None else self._beyond
+        self.look()
 
     def _beyond(self, cell: Cell, value: Any) -> int:
         """A direct `set` of an admitted value, where the backend persists it, or somebody watches."""
@@ -166,6 +169,9 @@ class Entry(Service):
         self.out_of_turn(name)
         request = Request(name, args, deadline=anyio.current_effective_deadline())
         request.of_call = self.inflight()
+        if self.probe is not None:
+            request.since = perf_counter()
+
         self.close_gate()
         try:
             await self.mailbox.ask(request)
@@ -185,6 +191,9 @@ class Entry(Service):
 
     def accept(self, request: Request, *, ahead: bool = False) -> None:
         """Takes in a request whose answer goes to its callback."""
+        if self.probe is not None:
+            request.since = perf_counter()
+
         self.mailbox.accept(request, ahead=ahead)
         self.close_gate()
 
@@ -192,21 +201,29 @@ class Entry(Service):
 
     def deliver(self, name: str, args: Sequence[Any]) -> Any:
         """Runs the operation *name* of a synchronous backend: measured, observed by the watches, and what is no refusal is a crash."""
-        hub = self.hub
+        eye = self.eye
         try:
             if name in WRITTEN:
                 self.bounds.check(name, args)
 
-            if hub is None:
+            if eye is None:
                 return getattr(self.backend, name)(*args)
 
-            return hub.observe(name, args, getattr(self.backend, name))
-        except DspexError:
+            return eye.observe(name, args, getattr(self.backend, name))
+        except DspexError as error:
+            self._note_failure(name, args, error)
             raise
         except Refused as refused:
+            self._note_failure(name, args, refused.error)
             raise refused.error from None
         except Exception as error:
-            raise self.crash(error, name) from error
+            crashed = self.crash(error, name)
+            self._note_failure(name, args, error)
+            raise crashed from error
+
+    def _note_failure(self, name: str, args: Sequence[Any], error: BaseException) -> None:
+        if self.probe is not None:
+            self.probe.failed(name, args, error)
 
     async def serve_sheltered(self) -> None:
         """`serve` under one shield, for a backend each of whose operations would need one. `taking` ends it."""
@@ -247,6 +264,10 @@ class Entry(Service):
 
         request.state = TAKEN
         self._queued += 1
+        probe = self.probe
+        if probe is not None:
+            probe.begin_turn(request)
+
         try:
             result = await self._take(request)
         except DspexError as error:
@@ -259,6 +280,11 @@ class Entry(Service):
             self.mailbox.answer(request, result)
 
         self.open_gate()
+        if probe is not None:
+            probe.end_turn()
+
+        if self.untold:
+            self.tell_untold()
 
     async def _take(self, request: Request) -> Any:
         if self.synchronous and request.name != "run":
@@ -281,14 +307,21 @@ class Entry(Service):
 
     async def deliver_async(self, name: str, args: tuple[Any, ...]) -> Any:
         """The same on any other backend; whoever awaits it tells a crash from a refusal."""
-        hub = self.hub
-        if name in WRITTEN:
-            self.bounds.check(name, args)
+        eye = self.eye
+        try:
+            if name in WRITTEN:
+                self.bounds.check(name, args)
 
-        if hub is None:
-            return await getattr(self.backend, name)(*args)
+            if eye is None:
+                return await getattr(self.backend, name)(*args)
 
-        return await hub.observe_async(name, args, getattr(self.backend, name))
+            return await eye.observe_async(name, args, getattr(self.backend, name))
+        except Refused as refused:
+            self._note_failure(name, args, refused.error)
+            raise
+        except Exception as error:
+            self._note_failure(name, args, error)
+            raise
 
     async def _wait_for_budget(self) -> None:
         if self.synchronous and self.status is Status.RUNNING and not self.mailbox.ledger and get_ident() == self.thread:

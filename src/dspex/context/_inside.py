@@ -14,6 +14,8 @@ import anyio
 
 from .._exceptions import DspexError
 from ..supervision import Branch, HostTask
+from ..telemetry._hooks import CONTEXT_CHANGED
+from ..telemetry._live import CONTEXTS
 from ..variables import Variable
 from ._behalf import in_call
 from ._bridging import Bridging
@@ -37,6 +39,7 @@ class Inside(Bridging):
 
     Attributes:
         seat: its place under a supervisor, if it has one: then its life may end and another follow.
+        told: the status that those who listen know of.
 
     """
 
@@ -49,6 +52,7 @@ class Inside(Bridging):
         "programs",
         "resumed",
         "seat",
+        "told",
     )
 
     def __init__(self, handle: Context, options: Options) -> None:
@@ -60,6 +64,7 @@ class Inside(Bridging):
         self.calls: Calls | None = None
         self.close_reason: CloseReason | None = None
         self.resumed: bool = False
+        self.told: Status | None = None
         self._closed: anyio.Event | None = None
 
     @property
@@ -168,6 +173,7 @@ class Inside(Bridging):
     def reserve(self) -> None:
         """Takes its name and its session, not yet visible."""
         claim(self.handle, session=self.options.given_id, backend=self.spec.instance)
+        CONTEXTS.enter(self)
 
     async def furnish(self) -> None:
         """What it is to begin with, after its backend is open: variables, programs, `init`."""
@@ -183,6 +189,7 @@ class Inside(Bridging):
     def publish(self) -> None:
         """It is up: `whereis` finds it."""
         show(self.handle)
+        self.tell_status()
 
     # --- its end -----------------------------------------------------------------------------------------------------------------
 
@@ -199,9 +206,38 @@ class Inside(Bridging):
     def over(self) -> None:
         """It has ended for good: name and session are free, who waits for the end is told."""
         give_back(self.handle, backend=self.spec.instance)
+        CONTEXTS.leave(self)
         self.close_reason = CloseReason(self.status, self.variables.crash_error)
         if self._closed is not None:
             self._closed.set()
+
+        self.tell_status()
+
+    def tell_status(self) -> None:
+        """Tells those who listen where it is in its life, if that is news."""
+        if self.variables.untold:
+            self.variables.tell_untold()
+
+        if not CONTEXT_CHANGED.heard or self.status is self.told:
+            return
+
+        from ..telemetry import ContextChanged
+
+        self.told = self.status
+        told = ContextChanged(
+            context_id=self.id,
+            context_name=self.name,
+            status=self.status.value,
+            backend=self.kind,
+            error=self.variables.crash_error,
+            lives=self.lives,
+        )
+        CONTEXT_CHANGED.tell(told)
+
+    def counts(self) -> tuple[int, int]:
+        """Operations delivered directly so far, and those that were queued."""
+        entry = self.variables
+        return entry.operations - entry.queued, entry.queued
 
     def forget(self) -> None:
         """What was true of the former state isn't of the next."""

@@ -101,6 +101,7 @@ class Life:
 
     def _on_crash(self) -> None:
         self._body.cancel()
+        self._context.tell_status()
 
     def _claim(self) -> None:
         entry = self._context.variables

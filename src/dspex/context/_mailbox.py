@@ -38,10 +38,12 @@ class Request:
         deadline: on the loop's clock. Past it the owner doesn't take the request.
         scope: what to cancel to turn it back after it was taken; only a switch has one, until its commit.
         of_call: whether a call in flight asks it: then it ends with the life that the call belongs to.
+        since: when it was accepted, and
+        taken: when the owner took it, if somebody wants to know; in seconds.
 
     """
 
-    __slots__ = ("answered", "args", "callback", "deadline", "error", "name", "of_call", "result", "scope", "state")
+    __slots__ = ("answered", "args", "callback", "deadline", "error", "name", "of_call", "result", "scope", "since", "state", "taken")
 
     def __init__(self, name: str, args: tuple[Any, ...], *, callback: Answer | None = None, deadline: float = math.inf) -> None:
         self.name: str = name
@@ -54,6 +56,8 @@ class Request:
         self.answered: anyio.Event | None = None
         self.scope: anyio.CancelScope | None = None
         self.of_call: bool = False
+        self.since: float = 0.0
+        self.taken: float
 
     def __repr__(self) -> str:
         return f"<Request {self.name} [{_STATES[self.state]}]>"

@@ -26,7 +26,7 @@ class Outlook(Entry):
 
     def name_of(self, key: Any) -> str:
         """The name behind an identifier; of one that nobody knows, itself."""
-        cell = self.cells.get(key)
+        cell = self.known.get(key)
         if cell is not None:
             return cell.name
 
@@ -68,7 +68,7 @@ class Outlook(Entry):
             VariableNotFound: there is none.
 
         """
-        cell = self.cells.get(key)
+        cell = self.known.get(key)
         if cell is not None:
             return cell.definition
 
@@ -79,7 +79,7 @@ class Outlook(Entry):
     async def latest(self, name: str) -> Variable | None:
         """The variable called *name* as it is now, for a watcher."""
         # While it restarts what is there may be a state that isn't furnished yet: that is for the next life to tell.
-        cell = self.cells.get(name) if self.status is not Status.RESTARTING else None
+        cell = self.known.get(name) if self.status is not Status.RESTARTING else None
         if cell is not None:
             return cell.variable()
 
@@ -92,7 +92,7 @@ class Outlook(Entry):
 
     def latest_nowait(self, name: str) -> Variable | None:
         """The same in one step; of an asynchronous backend only what its cells still hold."""
-        cell = self.cells.get(name)
+        cell = self.known.get(name)
         if cell is not None:
             return cell.variable()
 
@@ -106,7 +106,7 @@ class Outlook(Entry):
 
     def version_of(self, name: str) -> int:
         """The version of the variable called *name*, right after it was written, on a backend that needs no await."""
-        cell = self.cells.get(name)
+        cell = self.known.get(name)
         if cell is not None:
             return cell.version
 
@@ -142,8 +142,15 @@ class Outlook(Entry):
     async def _walk(self, request: Request) -> list[Variable]:
         """All variables, in slices, in one turn of the owner."""
         found: list[Variable] = []
+        probe = self.probe
+        if probe is not None:
+            probe.begin("list", ())
+
         async for page in self.pages():
             found += page
+
+        if probe is not None:
+            probe.succeeded("list")
 
         return found
 

@@ -182,6 +182,7 @@ class Seat:
             entry.crash_error = entry.crash_error or error
             entry.park()
             self._settle()
+            self._context._inside.tell_status()
 
     async def retire(self) -> None:
         """Ends it for good between two lives."""

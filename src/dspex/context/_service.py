@@ -20,7 +20,10 @@ from ._status import SERVING, Status
 
 if TYPE_CHECKING:
     from ..abc import StateBackend, SyncStateBackend
+    from ..telemetry import Record
+    from ..telemetry._hooks import Channel
     from ..variables import Cell
+    from ._probe import Probe, Sink
     from ._watch import Hub
 
 NO_CELLS: dict[Any, Cell] = {}
@@ -32,6 +35,12 @@ class Service:
 
     Attributes:
         gate: how many operations may be delivered directly now; see `Entry`.
+        known: the cells of the backend, if it has any.
+        cells: the same for those who are delivered directly, unless somebody observes.
+        eye: what looks on at operations: a probe, else the watches, else nobody.
+        probe: what tells of each one, while somebody listens.
+        sinks: who listens to this context alone.
+        untold: what there is to tell when the owner's turn is over.
         outlives: whether another life may follow when its owner crashes.
         crash_error: what it crashed of.
         on_crash: called in the step of a crash.
@@ -50,23 +59,29 @@ class Service:
         "context_id",
         "context_name",
         "crash_error",
+        "eye",
         "gate",
         "hub",
         "inflight",
+        "known",
         "mailbox",
         "on_crash",
         "outlives",
+        "probe",
         "sheltered",
+        "sinks",
         "status",
         "synchronous",
         "taking",
         "thread",
         "ttl",
+        "untold",
     )
 
     def __init__(self, context_id: str, *, mailbox_size: int, max_container: int) -> None:
         self.gate: int = 0
         self.thread: int = 0
+        self.known: dict[Any, Cell] = NO_CELLS
         self.cells: dict[Any, Cell] = NO_CELLS
         self.context_id: str = context_id
         self.context_name: str = ""
@@ -77,6 +92,10 @@ class Service:
         self.mailbox: Mailbox = Mailbox(mailbox_size)
         self.bounds: Bounds = Bounds(self, max_container)
         self.hub: Hub | None = None
+        self.eye: Probe | Hub | None = None
+        self.probe: Probe | None = None
+        self.sinks: tuple[Sink, ...] = ()
+        self.untold: tuple[tuple[Channel, Record], ...] = ()
         self.taking: anyio.CancelScope | None = None
         self.sheltered: bool = False
         self.crash_error: BaseException | None = None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from enum import Enum
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
@@ -94,17 +94,28 @@ class Ground(Protocol):
 
 
 class Switch:
-    """One attempt."""
+    """
+    One attempt.
+
+    Attributes:
+        old: the backend that it began with.
+        step: where it is, or how it ended.
+        failed_at: the step that failed, if one did before the commit, and
+        error: of what.
+        done: each step that it has made: what it is called, its end in Unix time, its seconds, whether it succeeded.
+
+    """
 
     def __init__(self, ground: Ground, on_progress: Progress | None) -> None:
         self._ground = ground
         self._on_progress = on_progress
-        self._old = ground.serving
+        self.old: Any = ground.serving
         self._move: Move | None = None
         self._began = perf_counter()
         self.step = Step.OPEN
         self.failed_at = Step.OPEN
         self.error: BaseException | None = None
+        self.done: list[tuple[str, float, float, bool]] = []
 
     async def run(self, request: Request) -> None:
         """
@@ -143,13 +154,16 @@ class Switch:
                 self._fail(TimeoutError(f"it did not end within {SETTLE:g} s"))
 
     async def _do(self) -> None:
-        action = ACTIONS[self.step]
+        step, began, ok = self.step, perf_counter(), False
         try:
-            await action(self)
+            await ACTIONS[step](self)
+            ok = True
         except Exception as error:  # noqa: BLE001 - whatever fails, the table says what follows
             self._fail(error)
         else:
-            self.step = NEXT[self.step, True]
+            self.step = NEXT[step, True]
+        finally:
+            self.done.append((step.value, time(), perf_counter() - began, ok))
 
     def _fail(self, error: BaseException) -> None:
         if self.step in (Step.CLEAN_UP, Step.ROLL_BACK):
@@ -179,7 +193,7 @@ class Switch:
 
     async def _stage(self) -> None:
         assert self._move is not None
-        await self._move.stage(self._old, self._on_progress)
+        await self._move.stage(self.old, self._on_progress)
 
     async def _verify(self) -> None:
         assert self._move is not None
@@ -192,7 +206,7 @@ class Switch:
         self._ground.install_switched(backend, SwitchReport(perf_counter() - self._began, move.variables, move.bytes))
 
     async def _clean_up(self) -> None:
-        closing = self._old.close(drop=True)
+        closing = self.old.close(drop=True)
         if closing is not None:
             await closing
 

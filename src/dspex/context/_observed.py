@@ -1,0 +1,88 @@
+"""Who listens to what is done in one context: those who listen to all of them, and those who listen to this one alone."""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from ..telemetry._hooks import OPERATION_FAILED, VARIABLE_OPERATION
+from ._service import NO_CELLS, Service
+
+if TYPE_CHECKING:
+    from ..telemetry import Record
+    from ..telemetry._hooks import Channel
+    from ._probe import Sink
+
+_observing = Lock()
+
+
+class Observed(Service):
+    """The service of a context, as others may observe it."""
+
+    __slots__ = ()
+
+    def is_observed(self) -> bool:
+        """Whether somebody listens to what is done here."""
+        return bool(self.sinks or VARIABLE_OPERATION.heard or OPERATION_FAILED.heard)
+
+    def look(self) -> None:
+        """Puts in place who looks on: a probe, the watches or nobody. Only on the context's own thread."""
+        if self.is_observed():
+            self._open_eye()
+        else:
+            self.probe = None
+            self.eye = self.hub
+            self.cells = self.known
+
+    def _open_eye(self) -> None:
+        from ._probe import Probe
+
+        self.probe = self.eye = Probe(self)
+        self.cells = NO_CELLS
+
+    def observe(self, sink: Sink) -> None:
+        """
+        Has *sink* called with each `VariableOperation` and `OperationFailed` of this context alone.
+
+        From another thread than the context's it takes effect at once as well, unless the context switches in that very moment.
+        """
+        with _observing:
+            self.sinks = (*self.sinks, sink)
+
+        self.attend()
+
+    def unobserve(self, sink: Sink) -> None:
+        """No longer. Idempotent. From another thread the context is back on its fastest path after its next operation."""
+        with _observing:
+            self.sinks = tuple(other for other in self.sinks if other != sink)
+
+        self.attend()
+
+    def attend(self) -> None:
+        """Those who listen have changed."""
+        if get_ident() == self.thread:
+            self.look()
+        elif self.is_observed():
+            # Showing no cells is right at any time; which cells to show only the context's own thread can tell.
+            self._open_eye()
+
+    def tell_operation(self, channel: Channel, record: Record) -> None:
+        """Hands the record of an operation to those who listen to all contexts, and to this one."""
+        channel.tell(record)
+        told: Any = record
+        for sink in self.sinks:
+            sink(told)
+
+    def tell_after_turn(self, channel: Channel, record: Record) -> None:
+        """Hands *record* over when what the owner is serving is answered, and the gate is open again."""
+        self.untold = (*self.untold, (channel, record))
+
+    def tell_untold(self) -> None:
+        """Tells it."""
+        untold, self.untold = self.untold, ()
+        for channel, record in untold:
+            if channel is VARIABLE_OPERATION or channel is OPERATION_FAILED:
+                self.tell_operation(channel, record)
+            else:
+                channel.tell(record)
