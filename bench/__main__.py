@@ -23,6 +23,8 @@ COLUMNS = ("work", "against", "ours", "theirs", "median", "min..max", "budget", 
 # In this order; each runs on a loop of its own.
 THEMES: list[tuple[str, Theme, str]] = [
     ("direct", operations.direct, "asyncio"),
+    ("nobody listens", operations.unheard, "asyncio"),
+    ("heard", operations.heard, "asyncio"),
     ("bridged", operations.bridged, "asyncio"),
     ("queued", operations.queued("asyncio", 1.5), "asyncio"),
     ("queued on trio", operations.queued("trio", 1.2), "trio"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 
+from bench.bare import built
 from bench.measure import Options, Row, in_turns, repeated
 from dspex import Context, LocalState, Var
 from dspex.abc import StateBackend
@@ -124,3 +125,40 @@ def queued(library: str, budget: float) -> Any:
         return [Row(f"an operation that has to queue ({library})", "a bare memory object stream and a future", budget, *found)]
 
     return rows
+
+
+async def unheard(options: Options) -> list[Row]:
+    """What telemetry costs while nobody listens: against a build that has none."""
+    times = options.count(TIMES)
+    with built() as bare:
+        var = bare.Var("value", float, 0.5, min=0.0, max=1.0)
+        async with Context(variables=[VALUE]) as ctx, bare.Context(variables=[var]) as other:
+            pairs = {
+                "get of a scalar": (repeated(ctx.variables.get, VALUE, times=times), repeated(other.variables.get, var, times=times)),
+                "set of a float": (
+                    repeated(ctx.variables.set, VALUE, 0.2, times=times),
+                    repeated(other.variables.set, var, 0.2, times=times),
+                ),
+                "add": (repeated(ctx.variables.add, VALUE, 0.0, times=times), repeated(other.variables.add, var, 0.0, times=times)),
+                "list, which queues": (repeated(ctx.variables.list, times=times // 10), repeated(other.variables.list, times=times // 10)),
+            }
+            against = f"the same with telemetry taken out ({bare.taken} statements)"
+            return [
+                Row(f"{work}, nobody listens", against, 1.03 if "get" in work else None, *await in_turns(ours, theirs, 4 * options.rounds))
+                for work, (ours, theirs) in pairs.items()
+            ]
+
+
+async def heard(options: Options) -> list[Row]:
+    """What it costs to be heard."""
+    times = options.count(TIMES // 4)
+    async with Context(variables=[VALUE]) as ctx, Context(variables=[VALUE]) as other:
+        told: list[Any] = []
+        entry: Any = ctx.variables
+        entry.observe(told.append)
+        try:
+            get, plain = (repeated(context.variables.get, VALUE, times=times) for context in (ctx, other))
+            note = "a context observed by itself, such as monitor.trace() does"
+            return [Row("get of a scalar, each one told", "nobody listens", None, *await in_turns(get, plain, options.rounds), note=note)]
+        finally:
+            entry.unobserve(told.append)
