@@ -23,16 +23,21 @@ import dspex
 NAME = "dspex_bare"
 
 # What only telemetry has: attributes and names of which one in a condition, or in a statement of its own, makes it telemetry's.
-ATTRIBUTES = frozenset({"heard", "probe", "untold", "sinks", "tell_status", "since", "taken"})
+ATTRIBUTES = frozenset({"heard", "probe", "untold", "sinks", "tell_status"})
+OF_REQUESTS = frozenset({"since", "taken"})
 NAMES = frozenset({"TRACING", "CONTEXTS", "BRIDGES", "FAMILIES", "ROOTS", "RESTARTS", "tell_switch", "probe"})
 
 
 def is_telemetrys(node: ast.AST) -> bool:
     """Whether it is about telemetry."""
-    return any(
-        (isinstance(part, ast.Attribute) and part.attr in ATTRIBUTES) or (isinstance(part, ast.Name) and part.id in NAMES)
-        for part in ast.walk(node)
-    )
+    return any(_tells(part) for part in ast.walk(node))
+
+
+def _tells(node: ast.AST) -> bool:
+    if isinstance(node, ast.Attribute):
+        return node.attr in ATTRIBUTES or (node.attr in OF_REQUESTS and isinstance(node.value, ast.Name) and node.value.id == "request")
+
+    return isinstance(node, ast.Name) and node.id in NAMES
 
 
 class Stripped(ast.NodeTransformer):
@@ -102,7 +107,7 @@ def built() -> Iterator[Any]:
         taken = sum(strip(file, root) for file in root.rglob("*.py"))
         sys.path.insert(0, folder)
         try:
-            module = import_module(NAME)
+            module: Any = import_module(NAME)
             module.taken = taken
             yield module
         finally:

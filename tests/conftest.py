@@ -94,7 +94,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 async def no_task_left(anyio_backend: Any) -> AsyncIterator[None]:
-    """No task on the loop after an async test and its fixtures."""
+    """No task on the loop after an async test and its fixtures, and nothing that is said to live."""
     async with leaks.leaving_no_task():
         yield
 

@@ -1,4 +1,4 @@
-"""What a test may not leave behind: tasks on its loop, child processes, open file descriptors."""
+"""What a test may not leave behind: tasks on its loop, entries among what lives, child processes, open file descriptors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import anyio.lowlevel
 import trio
+
+from dspex.telemetry import _live
 
 TASKS = Path("/proc/self/task")
 DESCRIPTORS = Path("/proc/self/fd")
@@ -39,8 +41,8 @@ def _below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
 
 @asynccontextmanager
 async def leaving_no_task() -> AsyncIterator[None]:
-    """Fails when tasks run on the loop at the end of the block that didn't at its start."""
-    before = tasks()
+    """Fails when tasks run on the loop at the end of the block that didn't at its start, or something is told to live that didn't then."""
+    before, lived = tasks(), living()
     yield
 
     # A task that has just ended is still listed until the loop has come round, and so is one that closes an async generator.
@@ -49,6 +51,15 @@ async def leaving_no_task() -> AsyncIterator[None]:
 
     left = [words for task, words in tasks().items() if task not in before]
     assert not left, f"the test left {len(left)} tasks running: {left}"
+
+    undead = [words for thing, words in living().items() if thing not in lived]
+    assert not undead, f"the test left {len(undead)} things that are said to live: {undead}"
+
+
+def living() -> dict[int, str]:
+    """Every context, bridge, family and supervisor that this process is told to have, by identity, in words."""
+    all_of_them = (_live.CONTEXTS, _live.BRIDGES, _live.FAMILIES, _live.ROOTS)
+    return {id(thing): repr(getattr(thing, "handle", thing)) for living in all_of_them for thing in living}
 
 
 def children() -> dict[int, str]:

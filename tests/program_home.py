@@ -22,6 +22,7 @@ class LocalHome:
 
     def __init__(self, bridge: Bridge | None = None) -> None:
         self.id = self.context_id = "ctx_1_home"
+        self.name: str | None = None
         self.inside = 0
         self.asked: list[str] = []
         self._bridge = bridge

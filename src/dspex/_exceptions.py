@@ -688,6 +688,15 @@ class MissingExtra(DspexError, ImportError):
         self.where = where
 
 
+class MonitorUnreachable(DspexError, ConnectionError):
+    """A running service can't be looked at through its monitor's socket."""
+
+    def __init__(self, path: str, *, problem: str) -> None:
+        super().__init__(f"The monitor at {path!r} can't be reached: {problem}.", path=path, problem=problem)
+        self.path = path
+        self.problem = problem
+
+
 # --- the wire --------------------------------------------------------------------------------------------------------------------
 
 

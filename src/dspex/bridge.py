@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+import logging
 import os
 from _thread import get_ident
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from attrs import frozen
 
 from ._exceptions import BridgeClosed, PoolNotFound, WrongThread
 from .supervision import ChildSpec, HostTask, current_path, starting, unwrapped
+from .telemetry._live import BRIDGES
 from .worker.host import Pool, PoolStatistics, WorkerPool
 from .worker.host.options import PoolOptions, refuse_unknown
 from .worker.host.worker import CLOSE_GRACE
@@ -40,6 +42,8 @@ DEFAULT_POOL: Final = "default"
 # Seconds beyond those that workers are given, until a bridge that is being stopped has left nothing.
 _MARGIN: Final = 1.0
 _numbers = itertools.count(1)
+
+log = logging.getLogger(__name__)
 
 
 class BridgeOptions(PoolOptions, total=False):
@@ -130,6 +134,8 @@ class Bridge:
         self._host: HostTask | None = None
         self._hurried = False
         self._supervised = False
+        # Whether it belongs to something else, which draws it.
+        self._is_part = False
         self._starts = 0
         self._thread = 0
 
@@ -160,7 +166,7 @@ class Bridge:
         """
         options.setdefault("name", id)
         bridge = cls(**options)
-        bridge._supervised = True
+        bridge._supervised = bridge._is_part = True
         leaving = bridge._seconds_to_leave()
         if isinstance(shutdown, (int, float)):
             bridge.drain = min(bridge.drain, max(0.0, shutdown - leaving))
@@ -214,6 +220,9 @@ class Bridge:
         pools = {name: pool.statistics() for name, pool in self._pools.items()}
         return BridgeStatistics(status=self.status, starts=self._starts, pools=pools)
 
+    def _count_workers(self) -> dict[tuple[str, str], int]:
+        return {(name, state): count for name, pool in self._pools.items() for state, count in pool.count_workers().items()}
+
     def __branch__(self) -> Branch:
         """How it looks in a supervisor's tree: below it its pools, and below those their workers."""
         from .supervision import Branch
@@ -260,6 +269,7 @@ class Bridge:
         The task is shielded: it is for an owner that always stops it, and whose other tasks may use it until then.
         """
         self._refuse_owned()
+        self._is_part = True
         self._begin()
         group.start_soon(self._serve_shielded, name=f"dspex {self.name}")
 
@@ -319,6 +329,8 @@ class Bridge:
 
     async def _run(self, task_status: TaskStatus[Any], value: Bridge | None) -> None:
         abrupt = True
+        BRIDGES.enter(self)
+        log.info("Bridge %r is open", self.name, extra={"dspex_bridge": self.name, "dspex_starts": self._starts})
         async with anyio.create_task_group() as tasks:
             for name, pool in self._pools.items():
                 tasks.start_soon(pool.run, name=f"{current_path() or self.name}/{name}")
@@ -360,6 +372,10 @@ class Bridge:
         self._failure = failure
         for pool in self._pools.values():
             pool.close(parked=status is _Status.PARKED, error=failure)
+
+        if status is _Status.CLOSED and self in BRIDGES:
+            BRIDGES.leave(self)
+            log.info("Bridge %r is closed", self.name, extra={"dspex_bridge": self.name})
 
     def _changed(self, state: str, error: BaseException | None) -> None:
         """Its supervisor says what is to become of it, once a life has ended. What is said of any other is none of its business."""

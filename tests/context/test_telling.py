@@ -26,7 +26,7 @@ from dspex import (
     telemetry,
     whereis,
 )
-from dspex.context import _probe
+from dspex.context import _observed
 from dspex.context._service import NO_CELLS
 from dspex.telemetry import (
     BackendSwitched,
@@ -252,7 +252,7 @@ async def test_another_thread_may_come_to_listen_and_go() -> None:
 
 
 async def test_of_very_many_contexts_the_last_are_observed_by_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_probe, "AT_ONCE", 1)
+    monkeypatch.setattr(_observed, "AT_ONCE", 1)
     async with Context() as first, Context() as second:
         heard, listening = hearing(VariableOperation)
         with listening:

@@ -8,6 +8,7 @@ all that the children did must be what `model` says.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -328,6 +329,8 @@ class Stage:
         for modelled, real in self.pairs():
             told = real.count_children()
             yield f"counts of {real!r}", modelled.counts(), (told.specs, told.active, told.supervisors, told.workers)
+            # It counts them as they change, and doesn't look at each.
+            yield f"states in {real!r}", Counter(info.state for info in real.which_children()), Counter(real.statistics().children)
 
     def last_told(self) -> tuple[dict[str, str], dict[str, str]]:
         """What was told of each child last is the state that it is in."""

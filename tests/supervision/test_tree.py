@@ -262,6 +262,7 @@ def test_json_has_the_same_facts():
         "facts": {"restarts": 0, "allowed": 3, "seconds": 5.0},
         "note": "ValueError: boom",
         "children": [],
+        "others": {},
     }
 
 
@@ -295,7 +296,7 @@ def test_a_branch_does_not_change_with_what_it_was_made_of():
 NAMES = st.text(st.characters(), max_size=2 * LONGEST_WORD)
 FACTS = st.dictionaries(NAMES, st.none() | st.booleans() | st.integers() | st.floats() | NAMES, max_size=3)
 BRANCHES = st.recursive(
-    st.builds(Branch, NAMES, NAMES, NAMES, FACTS, note=NAMES),
+    st.builds(Branch, NAMES, NAMES, NAMES, FACTS, note=NAMES, others=st.dictionaries(NAMES, st.integers(1, 9), max_size=2)),
     lambda below: st.builds(Branch, NAMES, NAMES, NAMES, FACTS, st.lists(below, max_size=4), NAMES),
     max_leaves=12,
 )
@@ -304,15 +305,15 @@ BRANCHES = st.recursive(
 @given(BRANCHES)
 def test_no_name_however_odd_breaks_a_drawing(root):
     tree = Tree(root)
-    branches = [below for _, below in tree]
+    count = sum(1 + bool(below.others) for _, below in tree)  # on those that are left out there is a line, too
     lines = str(tree).split("\n")
-    assert len(lines) == len(branches)
+    assert len(lines) == count
     assert all(line.isprintable() and line.encode() for line in lines)
     assert repr(tree).isprintable()
     # What rich wraps it may cut in two where a wide letter has no room: wide enough, it wraps nothing.
     drawn = without_colours(coloured(tree, columns=10_000)).splitlines()
-    assert len(drawn) == len(branches)
-    assert len(read_chart(tree.to_mermaid())) == len(branches)
+    assert len(drawn) == count
+    assert len(read_chart(tree.to_mermaid())) == count
 
 
 @given(BRANCHES)

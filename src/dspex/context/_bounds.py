@@ -68,7 +68,8 @@ class Bounds:
 
         if not self._told:
             self._told = True
-            log.warning("variable %r holds a container of about %d bytes: copying it may hold the event loop", name, size)
+            told = "variable %r holds a container of about %d bytes: copying it may hold the event loop"
+            log.warning(told, name, size, extra={"dspex_variable": name, "dspex_bytes": size})
 
     def _definition(self, key: Any) -> Definition | None:
         cell = self.cell(key)

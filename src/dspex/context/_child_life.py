@@ -170,7 +170,9 @@ class ChildLife(Life):
             with anyio.fail_after(SETTLE):
                 return [variable.name async for page in entry.pages() for variable in page]
         except Exception as error:  # noqa: BLE001 - it may be what the former life crashed of
-            log.warning("context %r: what its watches lose can't be told to them: %s", self._context.id, in_short(error))
+            context_id = self._context.id
+            told = "context %r: what its watches lose can't be told to them: %s"
+            log.warning(told, context_id, in_short(error), extra={"dspex_context": context_id})
             return ()
 
     async def _tell_watches(self, request: Request) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import anyio
@@ -17,6 +18,7 @@ from attrs import frozen
 from .._exceptions import ContextClosed
 from ..supervision import Branch, ChildSpec, HostTask, starting
 from ..supervision._spec import check_name
+from ..telemetry._live import FAMILIES
 from ..variables import Var
 from ._handle import Context
 from ._household import Household, Opening
@@ -149,7 +151,8 @@ class Contexts:
         )
         self._house: Household | None = None
         self._host: HostTask | None = None
-        self._supervised = False
+        # Whether it belongs to something else, which draws it.
+        self._is_part = self._supervised = False
         self._asked: anyio.Event | None = None
 
     @classmethod
@@ -174,7 +177,7 @@ class Contexts:
         """
         named: dict[str, Any] = {"name": id, **options}
         family = cls(**named)
-        family._supervised = True
+        family._is_part = family._supervised = True
         return ChildSpec(
             id,
             family._live,
@@ -294,14 +297,18 @@ class Contexts:
         return f"<Contexts {self.name!r} [{self.status} | {counts} | waiting: {told.waiting}]>"
 
     def __branch__(self) -> Branch:
-        """How it looks in a supervisor's tree: below it the first of its contexts."""
+        """How it looks in a supervisor's tree: below it its private bridge, and of its contexts those in trouble and the first."""
+        return self._branch_within(DRAWN)
+
+    def _branch_within(self, limit: int) -> Branch:
         told = self.statistics()
-        tenants = self._house.tenancy.tenants.values() if self._house is not None else ()
-        there = (_branch(tenant.key, tenant.context) for tenant in tenants if tenant.context is not None)
-        children = tuple(itertools.islice(there, DRAWN))
         facts = {"contexts": told.contexts, "held": told.held, "failed saves": told.failed_saves}
-        note = f"{told.contexts - len(children)} more contexts" if told.contexts > len(children) else ""
-        return Branch(self.name, "contexts", self.status, facts, children, note)
+        plain = Branch(self.name, "contexts", self.status, facts)
+        return plain if self._house is None else self._house.drawn(plain, limit)
+
+    @property
+    def _breadth(self) -> int:
+        return len(self)
 
     # --- its life ----------------------------------------------------------------------------------------------------------------
 
@@ -309,14 +316,18 @@ class Contexts:
         if self.status in ("running", "stopping"):
             raise RuntimeError(f"The family {self.name!r} is running already.")
 
-        house = Household(self._ways, self.name, path=None if self._supervised else self.name)
+        house = Household(self._ways, self.name, path=None if self._supervised else self.name, ended=partial(FAMILIES.leave, self))
         await house.begin()
         self._house = house
+        FAMILIES.enter(self)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         assert self._house is not None
-        await self._house.end(error)
+        try:
+            await self._house.end(error)
+        finally:
+            FAMILIES.leave(self)
 
     @starting
     async def start(cls, **options: Unpack[FamilyOptions]) -> Self:  # noqa: N805 - a class method, to type checkers too
@@ -375,10 +386,6 @@ class Contexts:
     def _ask(self, final: bool) -> None:
         if self._asked is not None:
             self._asked.set()
-
-
-def _branch(key: str, context: Context) -> Branch:
-    return Branch(key, "context", context.status.value, {"backend": context.backend.kind})
 
 
 def _key(key: Any) -> str:

@@ -75,7 +75,9 @@ class Household(Upkeep):
     async def _keep(self) -> None:
         try:
             with anyio.CancelScope(shield=True):
-                async with DynamicSupervisor(name=self._path) as self._supervisor:
+                supervisor = DynamicSupervisor(name=self._path)
+                supervisor.is_part = True
+                async with supervisor as self._supervisor:
                     self._founded.set()
                     await self._over.wait()
         finally:
@@ -223,6 +225,7 @@ class Household(Upkeep):
 
             self._report()
             self.closed.set()
+            self._ended()
 
     async def _wait_unheld(self, grace: float) -> None:
         self._calm_by = anyio.current_time() + grace
@@ -288,7 +291,7 @@ class Household(Upkeep):
             snapshots = {key: parting.snapshot for key, parting in unsaved if parting.snapshot is not None}
             self.failure = self.last_error = SaveFailed(self._name, errors=errors, snapshots=snapshots)
             self.failure.__cause__ = next(iter(errors.values()), None)
-            log.error("%s", self.failure)
+            log.error("%s", self.failure, extra={"dspex_family": self._name, "dspex_unsaved": len(unsaved)})
 
 
 class Opening(AbstractAsyncContextManager[Context]):

@@ -390,7 +390,7 @@ async def close(backend: Any, context_id: str, *, drop: bool) -> bool:
             if closing is not None:
                 await closing
     except Exception:
-        log.exception("context %r: closing its backend failed", context_id)
+        log.exception("context %r: closing its backend failed", context_id, extra={"dspex_context": context_id})
         return False
 
     return True
@@ -401,4 +401,4 @@ def close_nowait(backend: SyncStateBackend, context_id: str, *, drop: bool) -> N
     try:
         backend.close(drop=drop)
     except Exception:
-        log.exception("context %r: closing its backend failed", context_id)
+        log.exception("context %r: closing its backend failed", context_id, extra={"dspex_context": context_id})

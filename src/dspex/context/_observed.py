@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from _thread import get_ident
-from threading import Lock
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from ..telemetry._hooks import OPERATION_FAILED, VARIABLE_OPERATION
+from ..telemetry._live import CONTEXTS
 from ._service import NO_CELLS, Service
 
 if TYPE_CHECKING:
     from ..telemetry import Record
     from ..telemetry._hooks import Channel
     from ._probe import Sink
+
+# So many contexts are looked after at once when the first listener comes or the last one goes; the others by a thread, a little later.
+AT_ONCE = 1000
 
 _observing = Lock()
 
@@ -86,3 +90,24 @@ class Observed(Service):
                 self.tell_operation(channel, record)
             else:
                 channel.tell(record)
+
+
+# --- who listens to all contexts ---------------------------------------------------------------------------------------------------
+
+
+def _listeners_changed() -> None:
+    living = list(CONTEXTS)
+    for inside in living[:AT_ONCE]:
+        inside.variables.attend()
+
+    if len(living) > AT_ONCE:
+        Thread(target=_attend, args=(living[AT_ONCE:],), name="dspex observers", daemon=True).start()
+
+
+def _attend(contexts: list[Any]) -> None:
+    for inside in contexts:
+        inside.variables.attend()
+
+
+for _channel in (VARIABLE_OPERATION, OPERATION_FAILED):
+    _channel.follow(_listeners_changed)

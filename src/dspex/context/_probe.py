@@ -9,14 +9,12 @@ A record of what the owner did in its turn is told when the turn is over: its ca
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ..state import AsyncBridgedState, BridgedState, LocalState
 from ..telemetry._hooks import OPERATION_FAILED, VARIABLE_OPERATION, Channel
-from ..telemetry._live import CONTEXTS
 
 if TYPE_CHECKING:
     from ..telemetry import OperationFailed, Record, VariableOperation
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
     from ._outlook import Outlook
 
 Sink = Callable[["VariableOperation | OperationFailed"], object]
-
-# So many contexts are looked after at once when the first listener comes or the last one goes; the others by a thread, a little later.
-AT_ONCE = 1000
 
 # Which identifiers the arguments of an operation name. The others are about no variable in particular.
 _ABOUT: dict[str, Callable[[Any], Sequence[Any]]] = {
@@ -146,24 +141,3 @@ def kind_of(backend: Any) -> Backend:
         return "bridged"
 
     return "local" if type(backend) is LocalState else "custom"
-
-
-# --- who listens to all contexts ---------------------------------------------------------------------------------------------------
-
-
-def _listeners_changed() -> None:
-    living = list(CONTEXTS)
-    for inside in living[:AT_ONCE]:
-        inside.variables.attend()
-
-    if len(living) > AT_ONCE:
-        threading.Thread(target=_attend, args=(living[AT_ONCE:],), name="dspex observers", daemon=True).start()
-
-
-def _attend(contexts: list[Any]) -> None:
-    for inside in contexts:
-        inside.variables.attend()
-
-
-for _channel in (VARIABLE_OPERATION, OPERATION_FAILED):
-    _channel.follow(_listeners_changed)

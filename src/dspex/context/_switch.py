@@ -167,7 +167,9 @@ class Switch:
 
     def _fail(self, error: BaseException) -> None:
         if self.step in (Step.CLEAN_UP, Step.ROLL_BACK):
-            log.warning("context %r: the step %r of its switch failed: %r", self._ground.id, self.step.value, error, exc_info=error)
+            facts = {"dspex_context": self._ground.id, "dspex_step": self.step.value}
+            told = "context %r: the step %r of its switch failed: %r"
+            log.warning(told, self._ground.id, self.step.value, error, exc_info=error, extra=facts)
             self._ground.left_garbage = self.step is Step.ROLL_BACK
         else:
             self.failed_at, self.error = self.step, error

@@ -44,6 +44,7 @@ from ._tenant import Deed, Stage, Tenant
 
 if TYPE_CHECKING:
     from ..bridge import Bridge
+    from ..supervision import Branch
     from ._options import Init
     from ._ways import Load, Ways
 
@@ -70,10 +71,11 @@ class Upkeep:
 
     _supervisor: DynamicSupervisor
 
-    def __init__(self, ways: Ways, name: str, *, path: str | None) -> None:
+    def __init__(self, ways: Ways, name: str, *, path: str | None, ended: Callable[[], None]) -> None:
         self._ways = ways
         self._name = name
         self._path = path
+        self._ended = ended
         self.tenancy = Tenancy(rooms=ways.max_contexts, idle=ways.idle, refusal=self._no_room, over=is_over)
         self.saver = Saver(ways.save)
         self.closing: bool = False
@@ -104,6 +106,17 @@ class Upkeep:
         refusal = Overloaded(what=f"The family {self._name!r}", limit=self._ways.max_contexts)
         refusal.__cause__ = error
         return refusal
+
+    def drawn(self, family: Branch, limit: int) -> Branch:
+        """*family* with what is below it: the private bridge, and so many of the contexts."""
+        bridge = () if self._bridge is None else (self._bridge.__branch__(),)
+        contexts = self._supervisor._branch_within(limit)
+        return evolve(family, children=(*bridge, *contexts.children), others=contexts.others)
+
+    def _facts(self, tenant: Tenant) -> dict[str, Any]:
+        """What a line of the log on one of the contexts carries."""
+        context = tenant.context
+        return {"dspex_family": self._name, "dspex_key": tenant.key, "dspex_context": None if context is None else context.id}
 
     # --- deeds -------------------------------------------------------------------------------------------------------------------
 
@@ -143,7 +156,7 @@ class Upkeep:
                 await function(tenant)
         except Exception:
             # A defect in here: the others go on.
-            log.exception("family %r: %s of key %r failed", self._name, deed.value, tenant.key)
+            log.exception("family %r: %s of key %r failed", self._name, deed.value, tenant.key, extra=self._facts(tenant))
         finally:
             self._tasks -= 1
             self._evicting -= deed is Deed.EVICT
@@ -275,6 +288,7 @@ class Upkeep:
                 tenant.strikes,
                 in_short(parting.error),
                 exc_info=parting.error,
+                extra=self._facts(tenant),
             )
 
     async def _part(self, tenant: Tenant, *, last: bool) -> Parting | None:
@@ -306,7 +320,8 @@ class Upkeep:
         if unreadable is not None:
             self.last_error = unreadable
             self.counts["lost"] += 1
-            log.error("family %r: what wasn't saved of context %r is lost: %s", self._name, tenant.key, in_short(unreadable))
+            told = "family %r: what wasn't saved of context %r is lost: %s"
+            log.error(told, self._name, tenant.key, in_short(unreadable), extra=self._facts(tenant))
             if self._final is not None:
                 self._unsaved[tenant.key] = Parting(gone=True, error=unreadable)
 

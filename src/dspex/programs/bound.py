@@ -10,6 +10,8 @@ import anyio
 from attrs import evolve, frozen
 
 from dspex._exceptions import CallTimeout, InvalidInputs, InvalidProgram, ProgramFailed, WorkerDied
+from dspex.telemetry._hooks import PROGRAM_CALLED
+from dspex.telemetry._tracing import TRACING
 
 from ._copying import copied_inputs
 from ._explaining import explained_import, explained_result
@@ -25,6 +27,7 @@ from .spec import ProgramSpec, Where
 if TYPE_CHECKING:
     from dspex.worker.host.port import WorkerCall
 
+    from ._telling import Notes
     from .home import Home
     from .signature import Kind, Shape
 
@@ -143,17 +146,13 @@ class Bound:
             CallTimeout, Overloaded, CallCycle, ContextClosed: as they say.
 
         """
-        shape = self._shape()
-        check_timeout(timeout)
-        given = self._given(inputs)
-        shape.check(self.spec.id, given)
-        with link(self._home.id, self.spec.id) as above:
-            async with self._home.enter_call(self.spec.id):
-                self._calls += 1
-                if self.spec.where == "worker":
-                    return await self._in_worker(given, shape, above, timeout=timeout, wait=wait)
+        if TRACING.tracer is None and not PROGRAM_CALLED.heard:
+            return await self._call(inputs, None, timeout=timeout, wait=wait)
 
-                return await self._in_host(given, shape, above, timeout=timeout, wait=wait)
+        from ._telling import Notes  # most calls nobody is told of
+
+        notes = Notes(self._home, self.spec)
+        return await notes.of(lambda: self._call(inputs, notes, timeout=timeout, wait=wait))
 
     async def map(
         self,
@@ -174,6 +173,19 @@ class Bound:
 
         return await map_in_order(self.call, iterable, MAP_LIMIT if limit is None else limit)
 
+    async def _call(self, inputs: Mapping[str, Any] | None, notes: Notes | None, *, timeout: float | None, wait: bool) -> Any:
+        shape = self._shape()
+        check_timeout(timeout)
+        given = self._given(inputs)
+        shape.check(self.spec.id, given)
+        with link(self._home.id, self.spec.id) as above:
+            async with self._home.enter_call(self.spec.id):
+                self._calls += 1
+                if self.spec.where == "worker":
+                    return await self._in_worker(given, shape, notes, timeout=timeout, above=above, wait=wait)
+
+                return await self._in_host(given, shape, notes, timeout=timeout, nested=bool(above), wait=wait)
+
     def _given(self, inputs: Any) -> dict[str, Any]:
         if inputs is not None and not isinstance(inputs, Mapping):
             raise self._unfit(f"expected a mapping of names to inputs, got {type(inputs).__name__}")
@@ -191,26 +203,33 @@ class Bound:
 
         return self.spec.shape
 
-    async def _in_host(self, inputs: dict[str, Any], shape: Shape, above: tuple[str, ...], *, timeout: float | None, wait: bool) -> Any:
+    async def _in_host(
+        self, inputs: dict[str, Any], shape: Shape, notes: Notes | None, *, timeout: float | None, nested: bool, wait: bool
+    ) -> Any:
         with anyio.move_on_after(timeout) as scope:
-            return await self._run(copied_inputs(self.spec.id, inputs, shape.text), shape, nested=bool(above), wait=wait)
+            return await self._run(copied_inputs(self.spec.id, inputs, shape.text), shape, notes, nested=nested, wait=wait)
 
         assert scope.cancelled_caught
         assert timeout is not None
         raise CallTimeout(what=f"Program {self.spec.id!r}", seconds=timeout)
 
-    async def _run(self, inputs: dict[str, Any], shape: Shape, *, nested: bool, wait: bool) -> Any:
+    async def _run(self, inputs: dict[str, Any], shape: Shape, notes: Notes | None, *, nested: bool, wait: bool) -> Any:
         run = self.spec.run
         assert run is not None
         home = self._home if shape.takes_context else None
-        if shape.kind == "async":
-            return await run_in_task(self.spec.id, run, inputs, home)
+        if shape.kind != "async":
+            return await run_in_thread(self.spec.id, run, inputs, home, nested=nested, wait=wait, notes=notes)
 
-        return await run_in_thread(self.spec.id, run, inputs, home, nested=nested, wait=wait)
+        if notes is not None:
+            notes.placed(None)
 
-    async def _in_worker(self, inputs: dict[str, Any], shape: Shape, above: tuple[str, ...], *, timeout: float | None, wait: bool) -> Any:
+        return await run_in_task(self.spec.id, run, inputs, home)
+
+    async def _in_worker(
+        self, inputs: dict[str, Any], shape: Shape, notes: Notes | None, *, timeout: float | None, above: tuple[str, ...], wait: bool
+    ) -> Any:
         pool = await self._home.pool(self.spec.pool)
-        call = self._worker_call(inputs, shape, chain=above, wait=wait)
+        call = self._worker_call(inputs, shape, notes, chain=above, wait=wait)
         until = math.inf if timeout is None else anyio.current_time() + timeout
         try:
             answer = await pool.call(call if timeout is None else evolve(call, timeout=timeout))
@@ -235,7 +254,7 @@ class Bound:
         run = self.spec.run
         return inputs if run is None or inputs is None else restored_inputs(run, inputs)
 
-    def _worker_call(self, inputs: dict[str, Any], shape: Shape, *, chain: tuple[str, ...], wait: bool) -> WorkerCall:
+    def _worker_call(self, inputs: dict[str, Any], shape: Shape, notes: Notes | None, *, chain: tuple[str, ...], wait: bool) -> WorkerCall:
         from dspex.worker.host.port import WorkerCall  # a context that stays local never loads the workers' floor
 
         assert self.spec.key is not None
@@ -250,4 +269,6 @@ class Bound:
             kind=shape.kind,
             chain=chain,
             wait=wait,
+            progress=notes,
+            trace=None if notes is None else notes.travelling,
         )

@@ -22,6 +22,11 @@ class Home(Protocol):
         ...
 
     @property
+    def name(self) -> str | None:
+        """The name that `whereis` finds it by, if it has one."""
+        ...
+
+    @property
     def port(self) -> Port:
         """Where the door delivers what a worker asks of this context."""
         ...

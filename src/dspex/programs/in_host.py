@@ -31,6 +31,7 @@ from .context import Life, ProgramContext, SyncProgramContext
 from .signature import CONTEXT
 
 if TYPE_CHECKING:
+    from ._telling import Notes
     from .home import Home
 
 HOST_THREADS: Final = 40
@@ -125,7 +126,14 @@ class _Run:
 
 
 async def run_in_thread(
-    program_id: str, run: Callable[..., Any], inputs: dict[str, Any], home: Home | None, *, nested: bool, wait: bool = True
+    program_id: str,
+    run: Callable[..., Any],
+    inputs: dict[str, Any],
+    home: Home | None,
+    *,
+    nested: bool,
+    wait: bool = True,
+    notes: Notes | None = None,
 ) -> Any:
     """
     Call *run* in a thread; *home* is None when it takes no context.
@@ -136,6 +144,9 @@ async def run_in_thread(
     call = _Run(life, None if nested else _limiter(_places, HOST_THREADS))
     if not nested:
         await _take_place(call, wait=wait)
+
+    if notes is not None:
+        notes.placed(None)
 
     if home is None:
         return await call.in_thread(run, inputs)

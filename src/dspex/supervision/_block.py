@@ -18,7 +18,6 @@ task that has not begun waits for nothing that only the task could do.
 from __future__ import annotations
 
 import itertools
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
@@ -30,6 +29,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from .._exceptions import CallCycle, StartFailed, SupervisorClosed
+from ..telemetry._live import ROOTS
 from ._hosting import HostTask, Stranger
 from ._place import Place, current_path, place, way_down_from
 from ._policy import EndedBy
@@ -39,8 +39,6 @@ from ._status import SupervisorStatus
 _Args = TypeVarTuple("_Args")
 
 _numbers = itertools.count(1)
-
-log = logging.getLogger("dspex.supervision")
 
 
 class Block(ABC):
@@ -57,6 +55,8 @@ class Block(ABC):
         self.path: str = name or f"supervisor-{next(_numbers)}"
         self.status: SupervisorStatus = SupervisorStatus.NEW
         self.ended_by: EndedBy | None = None
+        # Whether it belongs to something else, which draws it: then it is the root of no tree.
+        self.is_part: bool = False
         self._failure: BaseException | None = None
         self._host: HostTask | None = None
         self._group: TaskGroup | None = None
@@ -99,6 +99,9 @@ class Block(ABC):
         self._body = anyio.CancelScope()
         self._body.__enter__()
         try:
+            if self._above is None and not self.is_part:
+                ROOTS.enter(self)
+
             self._keeper = self._group.start_soon(self._keep, name=f"{self.path} (its children)")
             await self._opened.wait()
             await self._start_children()
@@ -170,6 +173,7 @@ class Block(ABC):
                 raise unwrapped(error) from None
             finally:
                 self.status = SupervisorStatus.CLOSED
+                ROOTS.leave(self)
                 self._bury_unborn()
 
     def _find_its_place(self) -> None:

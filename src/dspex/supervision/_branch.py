@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -15,6 +16,10 @@ Fact = str | int | float | bool | None
 
 def _copied(facts: Mapping[str, Fact]) -> Mapping[str, Fact]:
     return dict(facts)
+
+
+def _counted(others: Mapping[str, int]) -> Mapping[str, int]:
+    return dict(others)
 
 
 def _in_order(children: Iterable[Branch]) -> tuple[Branch, ...]:
@@ -43,6 +48,8 @@ class Branch:
     children: tuple[Branch, ...] = field(default=(), converter=_in_order)
     note: str = ""
     """One line on what is, or was, wrong."""
+    others: Mapping[str, int] = field(default={}, converter=_counted)
+    """Children that are not among `children`, because there are too many: how many are in each state."""
 
     def walk(self) -> Iterator[tuple[str, Branch]]:
         """This branch and all below it, each with its path, a parent before its children."""
@@ -53,30 +60,39 @@ class Branch:
             waiting += [(f"{path}/{child.name}", child) for child in reversed(branch.children)]
 
 
-def branch(info: ChildInfo, last: Any = None) -> Branch:
+def branch(info: ChildInfo, last: Any = None, *, limit: int | None = None) -> Branch:
     """
-    How a supervisor's child looks in a tree.
+    How a supervisor's child looks in a tree, with about *limit* branches below it.
 
     That is its value's own ``__branch__()`` where it has one, under the child's id. What its supervisor knows of it is added: its state
     when it isn't simply running, its restarts, its last error. *last* is the value of its last life, which draws it while it has none.
     """
-    own = _own_branch(info, last if info.value is None else info.value)
+    plain = Branch(info.id, "supervisor" if info.kind == "supervisor" else "task")
+    own = drawn_by(last if info.value is None else info.value, plain, limit=limit)
     state = own.state if info.state is ChildState.RUNNING and own.state else str(info.state)
     return evolve(own, name=info.id, state=state, facts=_with_restarts(own.facts, info), note=own.note or _after(info))
 
 
-def _own_branch(info: ChildInfo, value: object) -> Branch:
-    plain = Branch(info.id, "supervisor" if info.kind == "supervisor" else "task")
-    draw: Callable[[object], object] | None = getattr(type(value), "__branch__", None)
+def drawn_by(value: object, plain: Branch, *, limit: int | None = None) -> Branch:
+    """How *value* draws itself; *plain* where it doesn't."""
+    draw = _drawing_of(value, limit)
     if draw is None:
         return plain
 
     try:
-        own = draw(value)
+        own = draw()
     except Exception as error:  # noqa: BLE001 - a tree is looked at when something is wrong: the rest of it must still show
         return evolve(plain, note=f"__branch__ failed: {in_short(error)}")
 
     return own if isinstance(own, Branch) else evolve(plain, note=f"__branch__ gave {type(own).__name__}, not Branch")
+
+
+def _drawing_of(value: object, limit: int | None) -> Callable[[], object] | None:
+    kind: Any = type(value)
+    if limit is not None and hasattr(kind, "_branch_within"):
+        return partial(kind._branch_within, value, limit)
+
+    return partial(kind.__branch__, value) if hasattr(kind, "__branch__") else None
 
 
 def _with_restarts(facts: Mapping[str, Fact], info: ChildInfo) -> dict[str, Fact]:
@@ -103,6 +119,7 @@ def as_dict(branch: Branch) -> dict[str, Any]:
         "facts": {name: _plain(fact) for name, fact in branch.facts.items()},
         "note": branch.note,
         "children": [as_dict(child) for child in branch.children],
+        "others": dict(branch.others),
     }
 
 

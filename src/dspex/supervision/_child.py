@@ -6,7 +6,7 @@ A `Child` is kept as long as it is listed. A `Run` is one life: from the start o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
@@ -172,6 +172,11 @@ class Child:
 
     def __repr__(self) -> str:
         return f"<Child {self.id!r} [{self.state}]>"
+
+    @property
+    def kind(self) -> Literal["supervisor", "worker"]:
+        """In a word."""
+        return "supervisor" if self.is_supervisor else "worker"
 
     @property
     def start(self) -> Start:

@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 
 from .._exceptions import ChildRunning, RestartLimitReached, StartFailed, in_short
-from ._block import log
+from ..telemetry._live import RESTARTS
 from ._child import Child, Run
 from ._facts import ChildInfo, ChildState
 from ._lives import Lives
@@ -29,6 +29,8 @@ _LONGEST = 1e9
 
 _AT_REST = frozenset({ChildState.STOPPED, ChildState.PARKED})
 
+log = logging.getLogger(__name__)
+
 
 class Children(Lives):
     """What every supervisor has in common. By itself it restarts one for one."""
@@ -38,7 +40,7 @@ class Children(Lives):
         check_seconds(max_seconds)
         super().__init__(name, Window(max_restarts, float(max_seconds)))
         self._auto_shutdown: AutoShutdown = auto_shutdown
-        # Not where who made it tells of them in words of its own.
+        # Not where who made it tells of them, and counts them, in words of its own.
         self.tells_of_crashes: bool = True
 
     # --- one life ----------------------------------------------------------------------------------------------------------------
@@ -48,6 +50,7 @@ class Children(Lives):
         allowed = self._window.allowed if spec.max_restarts is None else spec.max_restarts
         window = Window(allowed, float(spec.max_seconds or self._window.seconds)) if own else None
         child = self._children[child_id] = Child(spec, child_id, window)
+        self._standing.enter(child)
         return child
 
     def _ended(self, child: Child, run: Run, ending: Ending) -> None:
@@ -74,7 +77,9 @@ class Children(Lives):
         if log.isEnabledFor(level):
             # A supervisor has told of its own end already, and of what led to it.
             trace = None if child.is_supervisor else error
-            log.log(level, "%s crashed%s: %s", self._path_of(child), follows, in_short(error), exc_info=trace)
+            path = self._path_of(child)
+            facts = {"dspex_child": path, "dspex_lives": child.lives, "dspex_restarted": comes_back}
+            log.log(level, "%s crashed%s: %s", path, follows, in_short(error), exc_info=trace, extra=facts)
 
     def _note_strikes(self, child: Child, run: Run) -> None:
         proved = getattr(child.spec.backoff, "maximum", PROVED)
@@ -116,6 +121,7 @@ class Children(Lives):
         window = child.window or self._window
         if window.add(anyio.current_time()):
             self._restarts += 1
+            RESTARTS.children += self.tells_of_crashes
             return True
 
         if child.spec.on_limit == "park":
@@ -125,6 +131,7 @@ class Children(Lives):
                 window.allowed,
                 window.seconds,
                 in_short(error) or "It returned",
+                extra={"dspex_child": self._path_of(child), "dspex_lives": child.lives},
             )
             self._tell(child, ChildState.PARKED, error)
         else:
@@ -136,7 +143,7 @@ class Children(Lives):
         problem = in_short(error) or "no error"
         failure = RestartLimitReached(self.path, child=child.id, allowed=window.allowed, seconds=window.seconds, problem=problem)
         failure.__cause__ = error
-        log.error("%s", failure)
+        log.error("%s", failure, extra={"dspex_supervisor": self.path, "dspex_child": self._path_of(child)})
         self._tell(child, ChildState.STOPPED, error)
         self._end_from_within("limit", failure)
 
@@ -151,8 +158,10 @@ class Children(Lives):
             seconds = float(backoff.delay(child.strikes))
             if math.isnan(seconds):
                 raise ValueError(f"expected seconds from delay({child.strikes}), got nan")
-        except Exception:  # noqa: BLE001 - somebody's function; it is told of in the log
-            log.exception("%s: its backoff failed; it waits as long as with %r", self._path_of(child), _STEADY)
+        except Exception:
+            # Somebody's function.
+            path = self._path_of(child)
+            log.exception("%s: its backoff failed; it waits as long as with %r", path, _STEADY, extra={"dspex_child": path})
             seconds = _STEADY.delay(child.strikes)
 
         return min(max(0.0, seconds), _LONGEST)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -121,13 +121,23 @@ def _shown(fact: Fact) -> str:
 
 def drawn(branch: Branch) -> tuple[Sequence[Branch], str]:
     """The children of *branch* to draw, and a line on those that are left out: of many, the ones in trouble come first."""
-    if len(branch.children) <= SHOWN:
-        return branch.children, ""
+    children: Sequence[Branch] = branch.children
+    others = Counter(branch.others)
+    if len(children) > SHOWN:
+        ordered = sorted(children, key=_urgency)
+        children = ordered[:SHOWN]
+        others.update(child.state or child.kind for child in ordered[SHOWN:])
 
-    ordered = sorted(branch.children, key=_urgency)
-    rest = ordered[SHOWN:]
-    states = Counter(safe(child.state) or child.kind for child in rest).most_common()
-    return ordered[:SHOWN], f"… and {len(rest):,} more: {', '.join(f'{count:,} {state}' for state, count in states)}"
+    return children, line_on(others)
+
+
+def line_on(others: Mapping[str, int]) -> str:
+    """One line on so many children, by state, that are left out; nothing on none."""
+    if not others:
+        return ""
+
+    states = ", ".join(f"{count:,} {safe(state)}" for state, count in Counter(others).most_common())
+    return f"… and {sum(others.values()):,} more: {states}"
 
 
 def _urgency(branch: Branch) -> int:

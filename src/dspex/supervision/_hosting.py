@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 
-log = logging.getLogger("dspex.supervision")
+log = logging.getLogger(__name__)
 
 # Seconds that the host tasks of an abandoned loop have for leaving in order, and as many again once they are cancelled.
 GRACE = 10.0
@@ -143,7 +143,7 @@ class HostTask:
                 raise
 
             # An interrupt out of a system task would be an internal error of trio's. It is raised where the end is waited for.
-            log.critical("%s was interrupted: %r", self._name, error)
+            log.critical("%s was interrupted: %r", self._name, error, extra={"dspex_task": self._name})
         finally:
             self._finish()
 

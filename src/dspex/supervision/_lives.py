@@ -8,6 +8,7 @@ step, `_over`, is plain: what follows from its end, a restart among it, is begun
 from __future__ import annotations
 
 import inspect
+import logging
 from abc import abstractmethod
 from collections.abc import Awaitable
 from typing import Any
@@ -16,7 +17,7 @@ import anyio
 import anyio.lowlevel
 
 from .._exceptions import in_short
-from ._block import Block, log, unwrapped
+from ._block import Block, unwrapped
 from ._child import Child, Run
 from ._facts import ChildState
 from ._hosting import Stranger
@@ -25,6 +26,8 @@ from ._policy import Ending, Window
 from ._status import SupervisorStatus
 from ._stopping import MOMENT, asks_first, report_until_gone, see_out, wait_settled
 from ._told import Told
+
+log = logging.getLogger(__name__)
 
 
 class Lives(Told):
@@ -133,7 +136,8 @@ class Lives(Told):
     def _after_asking(self, child: Child, run: Run) -> None:
         assert run.leaves is not None
         if isinstance(run.error, Exception):
-            log.warning("%s raised as it was stopped: %s", self._path_of(child), in_short(run.error), exc_info=run.error)
+            path = self._path_of(child)
+            log.warning("%s raised as it was stopped: %s", path, in_short(run.error), exc_info=run.error, extra={"dspex_child": path})
 
         if run.leaves == "gone":
             self._forget(child)

@@ -15,7 +15,7 @@ from .._exceptions import StartFailed
 from ._spec import ChildSpec
 from ._supervisor import Supervisor, SupervisorOptions
 
-log = logging.getLogger("dspex.supervision")
+log = logging.getLogger(__name__)
 
 
 async def serve(children: Iterable[ChildSpec], **options: Unpack[SupervisorOptions]) -> None:
@@ -53,7 +53,9 @@ class _Served(Supervisor):
 
     async def _heed_signals(self) -> None:
         async for received in self.signals:
-            log.info("%s: %s, %s", self.path, received.name, "cutting short" if self._is_ending else "stopping")
+            follows = "cutting short" if self._is_ending else "stopping"
+            facts = {"dspex_supervisor": self.path, "dspex_signal": received.name}
+            log.info("%s: %s, %s", self.path, received.name, follows, extra=facts)
             if self._is_ending:
                 self._hurry()
             else:

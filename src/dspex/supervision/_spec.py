@@ -17,7 +17,7 @@ Restart: TypeAlias = Literal["permanent", "transient", "temporary"]
 Shutdown: TypeAlias = float | Literal["brutal_kill"]
 OnLimit: TypeAlias = Literal["escalate", "park"]
 
-RESTARTS: Final = ("permanent", "transient", "temporary")
+RESTART_TYPES: Final = ("permanent", "transient", "temporary")
 ON_LIMIT: Final = ("escalate", "park")
 
 _RANDOM: Final = random.Random()  # noqa: S311 - jitter
@@ -115,7 +115,7 @@ class ChildSpec:
 
     def __attrs_post_init__(self) -> None:
         check_name("id", self.id)
-        check_choice("restart", self.restart, RESTARTS)
+        check_choice("restart", self.restart, RESTART_TYPES)
         check_choice("on_limit", self.on_limit, ON_LIMIT)
         _check_shutdown(self.shutdown)
         _check_callables(self)

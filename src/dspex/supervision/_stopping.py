@@ -7,6 +7,7 @@ is tracked until it is gone.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 from collections.abc import Iterator
@@ -24,7 +25,9 @@ FIRST_REPORT: Final = 1.0
 SLOW_START: Final = 10.0
 LAST_REPORT: Final = 60.0
 
-log = logging.getLogger("dspex.supervision")
+_STEPS = frozenset({"async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper"})
+
+log = logging.getLogger(__name__)
 
 
 def asks_first(child: Child, run: Run) -> bool:
@@ -62,7 +65,7 @@ async def _asked(child: Child, run: Run, path: str) -> bool:
         if inspect.isawaitable(answer):
             await answer
     except Exception:
-        log.exception("%s: its stop function failed; it is cancelled instead", path)
+        log.exception("%s: its stop function failed; it is cancelled instead", path, extra={"dspex_child": path})
         return False
 
     return True
@@ -79,14 +82,16 @@ async def report_until_gone(run: Run, *, path: str, waited: float) -> None:
     """Tells of an overdue child until it is gone."""
     pause = FIRST_REPORT
     while not run.over:
-        log.warning("%s is overdue: it was asked to stop %g s ago and is still there. It is at\n%s", path, round(waited, 3), stack_of(run))
+        facts = {"dspex_child": path, "dspex_seconds": waited}
+        told = "%s is overdue: it was asked to stop %g s ago and is still there. It is at\n%s"
+        log.warning(told, path, round(waited, 3), stack_of(run), extra=facts)
         with anyio.move_on_after(pause):
             await run.wait_gone()
 
         waited += pause
         pause = min(LAST_REPORT, pause * 2)
 
-    log.info("%s is gone at last", path)
+    log.info("%s is gone at last", path, extra={"dspex_child": path, "dspex_seconds": waited})
 
 
 async def wait_settled(run: Run, *, path: str) -> None:
@@ -99,7 +104,9 @@ async def wait_settled(run: Run, *, path: str) -> None:
 
         waited += pause
         pause = min(LAST_REPORT, pause * 2)
-        log.warning("%s has been starting for %g s and hasn't called task_status.started(). It is at\n%s", path, waited, stack_of(run))
+        facts = {"dspex_child": path, "dspex_seconds": waited}
+        told = "%s has been starting for %g s and hasn't called task_status.started(). It is at\n%s"
+        log.warning(told, path, waited, stack_of(run), extra=facts)
 
 
 def stack_of(run: Run) -> str:
@@ -118,4 +125,13 @@ def _frames(awaited: Any) -> Iterator[str]:
                 awaited = getattr(awaited, f"{kind}_await" if kind != "gi" else "gi_yieldfrom", None)
                 break
         else:
-            return
+            awaited = _behind(awaited)
+
+
+def _behind(awaited: Any) -> Any:
+    """What one step of an async generator, or of a coroutine, is a step of. It has no frame of its own and doesn't say; the collector knows."""
+    if type(awaited).__name__ not in _STEPS:
+        return None
+
+    within = gc.get_referents(awaited)
+    return next((each for each in within if hasattr(each, "ag_frame") or hasattr(each, "cr_frame") or type(each).__name__ in _STEPS), None)

@@ -33,7 +33,7 @@ class Tree:
         return next((below for its, below in self if its == path), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """``name``, ``kind``, ``state``, ``facts``, ``note`` and ``children`` of each branch. A float that isn't finite is text."""
+        """``name``, ``kind``, ``state``, ``facts``, ``note``, ``children`` and ``others`` of each branch. A float that isn't finite is text."""
         return as_dict(self.root)
 
     def to_json(self, *, indent: int | None = 2) -> str:
@@ -58,6 +58,9 @@ class Tree:
         return _drawing.as_rich(self.root)
 
     def __repr__(self) -> str:
-        states = Counter(_drawing.safe(below.state) for _, below in self if below.state)
-        told = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
+        states = Counter(below.state for _, below in self if below.state)
+        for _, below in self:
+            states.update(below.others)
+
+        told = ", ".join(f"{count:,} {_drawing.safe(state)}" for state, count in states.most_common())
         return f"<Tree {_drawing.safe(self.root.name)!r} [{told}]>"

@@ -64,7 +64,8 @@ class Channel:
             turned = not self.heard
             self.heard = (*self.heard, subscription)
 
-        self._turned(turned)
+        if turned:
+            self._tell_followers()
 
     def leave(self, subscription: Subscription) -> None:
         """No longer."""
@@ -73,12 +74,12 @@ class Channel:
             turned = bool(self.heard) and not left
             self.heard = left
 
-        self._turned(turned)
-
-    def _turned(self, turned: bool) -> None:
         if turned:
-            for follower in self._followers:
-                follower()
+            self._tell_followers()
+
+    def _tell_followers(self) -> None:
+        for follower in self._followers:
+            follower()
 
 
 BACKEND_SWITCHED = Channel("BackendSwitched")
@@ -166,7 +167,8 @@ class Subscription:
         except Exception:
             if not self._told:
                 self._told = True
-                log.exception("The hook %s failed; of its further failures nothing is said", _name_of(self._hook))
+                name = _name_of(self._hook)
+                log.exception("The hook %s failed; of its further failures nothing is said", name, extra={"dspex_hook": name})
 
     def unsubscribe(self) -> None:
         """Listens no longer. What its thread was handed before is still told, and this waits for that, 5 seconds at most. Idempotent."""
@@ -222,7 +224,7 @@ def _chosen(only: Any) -> list[Channel]:
 
     from . import _records
 
-    kinds: tuple[Any, ...] = tuple(only) if isinstance(only, Iterable) else (only,)
+    kinds: list[Any] = [*only] if isinstance(only, Iterable) else [only]
     for kind in kinds:
         name = getattr(kind, "__name__", None)
         if name not in CHANNELS or kind is not getattr(_records, name):

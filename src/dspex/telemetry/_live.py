@@ -132,7 +132,7 @@ def count_workers() -> dict[tuple[str, str], int]:
     """How many workers all bridges have, by the name of their pool and their state. Of a pool all states are there."""
     counts: dict[tuple[str, str], int] = {}
     for bridge in BRIDGES:
-        for (pool, state), count in bridge.count_workers().items():
+        for (pool, state), count in bridge._count_workers().items():
             counts[pool, state] = counts.get((pool, state), 0) + count
 
     return counts

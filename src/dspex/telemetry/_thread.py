@@ -47,7 +47,8 @@ class HookThread:
         """Hands *record* over. Never waits."""
         if len(self._waiting) >= MAX_WAITING:
             if not self.dropped:
-                log.warning("The hook %s is too slow: %d records wait for it, and what comes on top is dropped", self._name, MAX_WAITING)
+                told = "The hook %s is too slow: %d records wait for it, and what comes on top is dropped"
+                log.warning(told, self._name, MAX_WAITING, extra={"dspex_hook": self._name})
 
             self.dropped += 1
             return

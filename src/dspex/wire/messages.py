@@ -132,7 +132,8 @@ class Call(Message):
     Run a program. *program* is ``[key, definition or None]``; the stream is the call's id on its connection.
 
     *deadline_us* is what remains, in microseconds (clocks differ). *chain* has the calls on whose behalf this one is made, outermost
-    first. With ``meta["prepare"]`` true the program is imported and described, not run.
+    first. With ``meta["prepare"]`` true the program is imported and described, not run. Of a traced call *meta* has a W3C ``traceparent``
+    and, if there is one, a ``tracestate``.
     """
 
     __slots__ = ("chain", "deadline_us", "inputs", "meta", "program")
@@ -162,7 +163,7 @@ class Call(Message):
 
 
 class Reply(Message):
-    """What the program returned. Ends its call."""
+    """What the program returned. Ends its call. *meta* has the ``seconds`` it took and, of a traced call, what `Error` has there."""
 
     __slots__ = ("meta", "value")
     number = 3
@@ -174,22 +175,37 @@ class Reply(Message):
 
 
 class Error(Message):
-    """How the call failed, see `dspex.wire.errors`. Ends its call."""
+    """
+    How the call failed, see `dspex.wire.errors`. Ends its call.
 
-    __slots__ = ("applied", "code", "facts", "sentence")
+    Of a traced call *meta* has what the worker recorded: ``spans``, a list of encoded spans, encoded itself, and ``unsent``, how many more
+    there were.
+    """
+
+    __slots__ = ("applied", "code", "facts", "meta", "sentence")
     number = 4
     fields: ClassVar[Fields] = (
         ("code", (str,), _REQUIRED),
         ("facts", (dict, _NONE), dict),
         ("sentence", (str,), ""),
         ("applied", (bool, _NONE), None),
+        ("meta", (dict, _NONE), dict),
     )
 
-    def __init__(self, code: str, facts: Optional[dict[str, Any]] = None, sentence: str = "", applied: Optional[bool] = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        facts: Optional[dict[str, Any]] = None,
+        sentence: str = "",
+        applied: Optional[bool] = None,
+        *,
+        meta: Optional[dict[str, Any]] = None,
+    ) -> None:
         self.code: str = code
         self.facts: dict[str, Any] = facts or {}
         self.sentence: str = sentence
         self.applied: Optional[bool] = applied
+        self.meta: dict[str, Any] = meta or {}
 
 
 class Op(Message):

@@ -34,13 +34,16 @@ _SIGNATURES: dict[str, tuple[tuple[str, Types], ...]] = {
     "append": (("key", _KEY), ("item", (_ANY,))),
     "merge": (("key", _KEY), ("mapping", (dict,))),
     "define": (("definition", (dict,)), ("value", (_ANY,))),
-    "call": (("program", (str,)), ("inputs", (dict, _NONE)), ("timeout", (float, int, _NONE))),
+    "call": (("program", (str,)), ("inputs", (dict, _NONE)), ("timeout", (float, int, _NONE)), ("parent", (str, _NONE))),
     "cancel": (("operation", (int,)),),
 }
 
 OPERATIONS: dict[str, tuple[str, ...]] = {name: tuple(argument for argument, _ in taken) for name, taken in _SIGNATURES.items()}
 ERRANDS = frozenset(("call", "cancel"))
-"""To call another program of the context, and to give up such a call, by the number of the operation that it was asked with."""
+"""
+To call another program of the context, *parent* being the traceparent of the span that calls it, if that is traced; and to give up such a
+call, by the number of the operation that it was asked with.
+"""
 
 _PLAIN = frozenset((str, int, float, bool, bytes, list, dict, _NONE))
 _FOUND_GOOD: set[tuple[Any, ...]] = set()  # the name and the types of operations that passed; few, since the table bounds them

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional
 
-from .identifiers import MISSING, definition_of, errand_of, is_named, key_of, keys_of, updates_of, variable_of
+from .identifiers import MISSING, definition_of, is_named, key_of, keys_of, updates_of, variable_of
 from .loop import AsyncCall
 
 
@@ -123,4 +123,4 @@ class AsyncContext:
         Raises `ProgramNotFound`, `InvalidInputs`, `ProgramFailed`, `CallTimeout`, `CallCycle` (calls nested too deep, most likely in a
         circle), and what else `Bound.call` raises in the host.
         """
-        return await self._call.ask("call", *errand_of(program_id, inputs, timeout))
+        return await self._call.ask("call", *self._call.errand(program_id, inputs, timeout))

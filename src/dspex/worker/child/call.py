@@ -10,11 +10,14 @@ from __future__ import annotations
 import time
 from contextvars import ContextVar
 from itertools import count
-from typing import Any, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional
 
 from ...wire import Malformed, Unencodable, error_from_wire, operations
-from .failures import Refused, failure, home
-from .identifiers import is_named
+from .failures import Refused, failure, home, result_failed
+from .identifiers import errand_of, is_named
+
+if TYPE_CHECKING:
+    from .tracing import Trace
 
 PAST_DEADLINE = "its deadline has passed"
 CANCELLATIONS = ("CallCancelled", "CancelledError")
@@ -46,6 +49,7 @@ class RunningCall:
         self.deadline: Optional[float] = None if message.deadline_us is None else time.monotonic() + message.deadline_us / 1e6
         self.cancelled: Optional[str] = None
         self.began = False
+        self.trace: Optional[Trace] = _trace(message.meta) if "traceparent" in message.meta else None
         self._returned = False
         self._numbers = count(1)
 
@@ -77,11 +81,41 @@ class RunningCall:
         if self.cancelled is not None and is_named(error, *CANCELLATIONS):
             error = Refused(self.refusal(applied=None if self.began else False))
 
-        return failure(self.program, error)
+        return self._traced(failure(self.program, error))
+
+    def result_failure(self, error: BaseException) -> Any:
+        """The message for a result that can't be sent."""
+        return self._traced(result_failed(self.program, error))
+
+    def _traced(self, failed: Any) -> Any:
+        if self.trace is not None:
+            self.trace.fail(failed)
+            failed.meta = self.trace.told()
+
+        return failed
+
+    def meta(self, began: float) -> Dict[str, Any]:
+        """What the host is told beside a result. *began* is monotonic time."""
+        meta: Dict[str, Any] = {"seconds": time.monotonic() - began}
+        if self.trace is not None:
+            meta.update(self.trace.told())
+
+        return meta
+
+    def errand(self, program_id: Any, inputs: Optional[Mapping[str, Any]], timeout: Any) -> List[Any]:
+        """The arguments of a call of another program, see `errand_of`."""
+        args = errand_of(program_id, inputs, timeout)
+        return args if self.trace is None else [*args, self.trace.here()]
 
     def next_operation(self) -> int:
         """A number for an operation, counting from 1."""
         return next(self._numbers)
+
+
+def _trace(meta: Dict[str, Any]) -> Optional[Trace]:
+    from .tracing import traced  # most calls aren't
+
+    return traced(meta)
 
 
 def refused_value(operation: List[Any], error: Unencodable) -> Exception:

@@ -14,7 +14,6 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ...wire import Call, Close, OpReply, Reply, Unencodable
 from .call import PAST_DEADLINE, RunningCall, checked, current, refused_value, told
-from .failures import result_failed
 from .labels import resolve
 from .link import Gone, Link
 from .outcome import Outcome
@@ -99,7 +98,7 @@ class Slot:
         if outcome.error is not None:
             self._link.send(stream, running.failure(outcome.error))
         else:
-            self._reply(running, Reply(outcome.value, {"seconds": time.monotonic() - began}))
+            self._reply(running, Reply(outcome.value, running.meta(began)))
 
     def _run(self, running: SyncCall, message: Any) -> Any:
         running.check()
@@ -113,6 +112,10 @@ class Slot:
         if program.takes_context:
             given[CONTEXT] = context
 
+        if running.trace is not None:
+            running.trace.prepare()
+            running.trace.enter()
+
         return invoke(running.program, program, given)
 
     def _reply(self, running: SyncCall, reply: Reply) -> None:
@@ -125,7 +128,7 @@ class Slot:
             raise outcome.error
 
         if outcome.error is not None:
-            self._link.send(running.stream, result_failed(running.program, outcome.error))
+            self._link.send(running.stream, running.result_failure(outcome.error))
 
 
 class SyncCall(RunningCall):

@@ -21,6 +21,7 @@ from ...wire.operations import ERRANDS
 from .port import GateClosed
 
 if TYPE_CHECKING:
+    from ...telemetry._tracing import CallTrace
     from .channel import Channel
     from .port import Answer, Port
 
@@ -38,10 +39,11 @@ class Door:
         shut: True once nothing more is answered.
         left: True once the program was asked to end: nothing more is begun for it.
         errands: what the program asked for that is no operation on the variables, in order, until somebody takes it.
+        trace: who records the call; None: nobody.
 
     """
 
-    __slots__ = ("_channel", "_port", "_stream", "errands", "left", "shut")
+    __slots__ = ("_channel", "_port", "_stream", "errands", "left", "shut", "trace")
 
     def __init__(self, channel: Channel, stream: int, *, port: Port | None) -> None:
         self._channel = channel
@@ -50,6 +52,14 @@ class Door:
         self.shut: bool = False
         self.left: bool = False
         self.errands: deque[Sequence[Any]] = deque()
+        self.trace: CallTrace | None = None
+
+    def watch(self, trace: CallTrace) -> None:
+        """Tells *trace* of each operation from now on."""
+        from .tracing import TracedPort
+
+        self.trace = trace
+        self._port = TracedPort(self._port, trace)
 
     async def serve(self, ops: Sequence[Sequence[Any]]) -> None:
         """Serves a batch of any size, a slice of it in each step of the loop."""

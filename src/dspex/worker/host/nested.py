@@ -120,7 +120,10 @@ class _Calls:
 
     async def _run(self, call: _Call) -> None:
         assert self._call_other is not None
-        program_id, inputs, timeout = complete("call", list(call.op[2:]))
+        program_id, inputs, timeout, parent = complete("call", list(call.op[2:]))
+        if parent is not None and self._door.trace is not None:
+            self._door.trace.below(parent)
+
         result: Any = None
         failure: Exception | None = None
         try:

@@ -20,11 +20,12 @@ from attrs import define
 
 from ..._exceptions import BridgeClosed, CallCancelled, CallTimeout, DspexError, RemoteProtocolError, WorkerDied
 from ...supervision import current_path
+from .chronicle import Chronicle
 from .options import Pool
 from .places import Places
 from .port import ProgramShape, WorkerCall
 from .seats import Seats, in_a_line
-from .statistics import PoolStatistics, WorkerStatistics
+from .statistics import LIVING, PoolStatistics, WorkerStatistics, status_of
 from .visit import see_out, visit
 from .worker import NotTaken, Worker
 
@@ -81,7 +82,7 @@ class WorkerPool:
         self._bridge = bridge
         self._phase = Phase.NEW
         self._places = Places(name, options, refuse=self._refuse)
-        self._seats = Seats(name, options, self._places, changed=self._tell)
+        self._seats = Seats(Chronicle(bridge, name), options, self._places, changed=self._tell)
         self._wanted = anyio.Event()
         self._news = anyio.Event()
         self._ended_for: BaseException | None = None
@@ -126,6 +127,16 @@ class WorkerPool:
             last_death=seats.last_death,
             last_words=seats.last_words,
         )
+
+    def count_workers(self) -> dict[str, int]:
+        """How many workers are in each state; those states in which none is are there too. From any thread."""
+        counts = dict.fromkeys(LIVING, 0)
+        for worker in tuple(self._places.workers):
+            state = status_of(worker)
+            if state in counts:
+                counts[state] += 1
+
+        return counts
 
     def __branch__(self) -> Branch:
         """How it looks in a supervisor's tree: below it its workers."""
@@ -202,10 +213,15 @@ class WorkerPool:
             worker = await self._admit(call, again=again)
             progress.begun = True
             try:
+                if call.progress is not None:
+                    call.progress.placed(worker.process.pid)
+
                 return await visit(worker, call, hand_over=partial(self._see_out, worker, call.program_id))
             except NotTaken:
                 again = True
                 progress.begun = False
+                if call.progress is not None:
+                    call.progress.lost()
             except (WorkerDied, CallCancelled) as error:
                 if self._phase in _ENDED:
                     raise self._closed(applied=None) from error

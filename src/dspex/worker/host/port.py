@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from ...telemetry._tracing import CallTrace
 
 Answer = Callable[[Any, BaseException | None], None]
 
@@ -45,6 +48,18 @@ class Port(Protocol):
         ...
 
 
+class Progress(Protocol):
+    """Whoever makes a call, told how far it has come."""
+
+    def placed(self, pid: int | None) -> None:
+        """It has a place, in the worker of this process id. None: in this process."""
+        ...
+
+    def lost(self) -> None:
+        """The place was in a worker that was gone: it waits for another one."""
+        ...
+
+
 @frozen(kw_only=True)
 class WorkerCall:
     """
@@ -62,6 +77,8 @@ class WorkerCall:
         chain: the ids of the calls on whose behalf this one is made, outermost first.
         wait: False to be refused rather than to queue for a place.
         meta: facts that travel with the call.
+        progress: who is told when it has a place.
+        trace: who records it, in the worker too. None: nobody.
 
     """
 
@@ -76,6 +93,8 @@ class WorkerCall:
     chain: tuple[str, ...] = ()
     wait: bool = True
     meta: Mapping[str, Any] = field(factory=dict[str, Any])
+    progress: Progress | None = None
+    trace: CallTrace | None = None
 
 
 @frozen(kw_only=True)

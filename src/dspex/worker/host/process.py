@@ -18,6 +18,7 @@ import os
 import signal
 import socket
 import subprocess
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -43,12 +44,14 @@ def ended_in_words(exit_code: int | None) -> str:
     if exit_code >= 0:
         return f"exited with code {exit_code}"
 
-    try:
-        name = signal.Signals(-exit_code).name
-    except ValueError:
-        name = "an unnamed signal"
+    return f"was killed by {_name_of(-exit_code) or 'an unnamed signal'} (signal {-exit_code})"
 
-    return f"was killed by {name} (signal {-exit_code})"
+
+def _name_of(number: int) -> str | None:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return None
 
 
 class WorkerProcess:
@@ -66,10 +69,12 @@ class WorkerProcess:
 
     """
 
-    __slots__ = ("_lifeline", "_output", "_pidfd", "_popen", "_said", "control", "exit_code", "killed_for", "pid")
+    __slots__ = ("_began", "_ended", "_lifeline", "_output", "_pidfd", "_popen", "_said", "control", "exit_code", "killed_for", "pid")
     control: socket.socket
 
     def __init__(self, launch: Launch) -> None:
+        self._began = monotonic()
+        self._ended: float | None = None
         try:
             self._start(launch)
         except (OSError, ValueError) as error:  # ValueError: a NUL in a path, a name of an environment variable that is none
@@ -123,6 +128,7 @@ class WorkerProcess:
         # Until it is reaped its id can't be given to another process, so the group still is its own.
         self._signal_group(signal.SIGKILL)
         self.exit_code = self._popen.wait()
+        self._ended = monotonic()
         self._read_rest()
 
     def kill(self) -> None:
@@ -177,6 +183,19 @@ class WorkerProcess:
                 return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         except (OSError, IndexError):
             return 0
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run, or ran."""
+        return (monotonic() if self._ended is None else self._ended) - self._began
+
+    @property
+    def signal(self) -> str | None:
+        """The signal that ended it: ``"SIGKILL"``; None where none did, or none yet."""
+        if self.exit_code is None or self.exit_code >= 0:
+            return None
+
+        return _name_of(-self.exit_code) or f"signal {-self.exit_code}"
 
     @property
     def ended(self) -> str:

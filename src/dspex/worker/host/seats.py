@@ -18,6 +18,7 @@ import anyio
 
 from ..._exceptions import StartFailed, in_short
 from ...supervision import ChildSpec, DynamicSupervisor, unwrapped
+from ...telemetry._live import RESTARTS
 from .launch import plan_launch
 from .restarts import Ending, Restarts
 from .statistics import WorkerStatistics
@@ -25,10 +26,11 @@ from .worker import Worker
 
 if TYPE_CHECKING:
     from ...supervision import Branch
+    from .chronicle import Chronicle
     from .options import Pool
     from .places import Places
 
-_logger = logging.getLogger("dspex.worker")
+_logger = logging.getLogger(__name__)
 
 # So many starts in a row, of workers that are known to be able to, may be ended by somebody's signal until callers are told of it.
 _CUT_DOWN: Final = 5
@@ -78,7 +80,8 @@ class Seat:
             if not seats.closing:
                 raise
         except Exception as error:
-            _logger.error("A worker of pool %r is replaced: what runs it failed", seats.pool, exc_info=error)
+            facts = seats.chronicle.facts(self._worker)
+            _logger.error("A worker of pool %r is replaced: what runs it failed", seats.pool, exc_info=error, extra=facts)
             self._could_not_start(seats.broken(error))
             raise
         finally:
@@ -155,6 +158,7 @@ class Seats:
     All seats of one pool.
 
     Attributes:
+        chronicle: what tells of the workers.
         pool: what the pool is called.
         started: workers that got ready and have ended since.
         deaths: workers that ended without being asked to, or before they were ready.
@@ -167,8 +171,9 @@ class Seats:
 
     """
 
-    def __init__(self, pool: str, options: Pool, places: Places, *, changed: Callable[[], None]) -> None:
-        self.pool: str = pool
+    def __init__(self, chronicle: Chronicle, options: Pool, places: Places, *, changed: Callable[[], None]) -> None:
+        self.chronicle: Chronicle = chronicle
+        self.pool: str = chronicle.pool
         self.started: int = 0
         self.deaths: int = 0
         self.last_death: str = ""
@@ -176,7 +181,7 @@ class Seats:
         self._options = options
         self._places = places
         self._changed = changed
-        self._launch = plan_launch(pool, options)
+        self._launch = plan_launch(chronicle.pool, options)
         self._missing: set[str] = set()
         self.put_up()
 
@@ -205,6 +210,7 @@ class Seats:
 
         supervisor = DynamicSupervisor(name=name, max_restarts=sys.maxsize, max_seconds=1.0)
         supervisor.tells_of_crashes = False
+        supervisor.is_part = True
         async with supervisor:
             try:
                 for seat_name, seat in self._named():
@@ -243,7 +249,7 @@ class Seats:
             StartFailed: no process could be started.
 
         """
-        worker = Worker(self._launch, changed=self._changed, could_not_import=self._could_not_import)
+        worker = Worker(self._launch, self.chronicle, changed=self._changed, could_not_import=self._could_not_import)
         self._places.workers.append(worker)
         return worker
 
@@ -259,6 +265,10 @@ class Seats:
             self.last_death = "no process could be started" if process is None else f"worker {process.pid} {process.ended}"
             self.last_words = "" if process is None else process.last_words
 
+        RESTARTS.workers += ending is not Ending.RETIRED and not self.closing
+        if worker is not None:
+            self.chronicle.ended(worker, ending, closing=bool(self.closing))
+
     def broken(self, error: Exception) -> StartFailed:
         """What callers are told when what runs a worker has failed."""
         cause = unwrapped(error)
@@ -272,7 +282,8 @@ class Seats:
         self.failed_starts += 1
         # Tries follow one another ever more slowly, and are told of more rarely still.
         if not self.closing and self.failed_starts.bit_count() == 1:
-            _logger.warning("%s (try %d; the pool goes on trying)", error, self.failed_starts)
+            facts = {**self.chronicle.facts(), "dspex_try": self.failed_starts}
+            _logger.warning("%s (try %d; the pool goes on trying)", error, self.failed_starts, extra=facts)
 
         if self.failure is not None and not self.closing:
             self._places.send_away(error)
@@ -284,7 +295,8 @@ class Seats:
         if module not in self._missing:
             self._missing.add(module)
             why = trace.rstrip().rpartition("\n")[2]
-            _logger.warning("A worker of pool %r could not import %r of imports= and goes on without it: %s", self.pool, module, why)
+            told = "A worker of pool %r could not import %r of imports= and goes on without it: %s"
+            _logger.warning(told, self.pool, module, why, extra={**self.chronicle.facts(), "dspex_module": module})
 
 
 def in_a_line(error: StartFailed) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
@@ -10,6 +10,15 @@ from .worker import Standing
 
 if TYPE_CHECKING:
     from .worker import Worker
+
+
+LIVING: Final[tuple[str, ...]] = ("starting", "ready", "retiring", "leaving")
+"""The states of workers that have not ended."""
+
+
+def status_of(worker: Worker) -> str:
+    """Where in its life *worker* is, as `WorkerStatistics` has it."""
+    return "starting" if worker.standing is Standing.READY and worker.ready_at is None else worker.standing.value
 
 
 @frozen(kw_only=True)
@@ -33,8 +42,7 @@ class WorkerStatistics:
     @classmethod
     def of(cls, worker: Worker) -> WorkerStatistics:
         """What *worker* is doing now."""
-        status = "starting" if worker.standing is Standing.READY and worker.ready_at is None else worker.standing.value
-        return cls(pid=worker.process.pid, status=status, running=worker.running, served=worker.taken)
+        return cls(pid=worker.process.pid, status=status_of(worker), running=worker.running, served=worker.taken)
 
 
 @frozen(kw_only=True)

@@ -20,6 +20,7 @@ from .channel import Ended
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ...telemetry._tracing import CallTrace
     from .conversation import LoopTalk, Outcome, ThreadTalk
     from .port import WorkerCall
     from .worker import Worker
@@ -71,9 +72,14 @@ async def _converse(
     hand_over: Callable[[LoopTalk | ThreadTalk], None],
 ) -> Outcome:
     talk = _begin(worker, call, deadline)
+    if call.trace is not None:
+        talk.door.watch(call.trace)
+
     left = False
+    outcome: Outcome | None = None
     try:
-        return await talk.outcome(call.call_other)
+        outcome = await talk.outcome(call.call_other)
+        return outcome
     except (Ended, RemoteProtocolError) as error:
         raise await worker.explain(error) from None
     except BaseException:
@@ -85,6 +91,14 @@ async def _converse(
             hand_over(talk)
         else:
             worker.finish(talk)
+            if call.trace is not None:
+                await _tell(call.trace, outcome)
+
+
+async def _tell(trace: CallTrace, outcome: Outcome | None) -> None:
+    from .tracing import tell  # most calls aren't traced
+
+    await tell(trace, outcome)
 
 
 def _begin(worker: Worker, call: WorkerCall, deadline: float) -> ThreadTalk | LoopTalk:
@@ -98,34 +112,42 @@ def _begin(worker: Worker, call: WorkerCall, deadline: float) -> ThreadTalk | Lo
 
 
 def _message(worker: Worker, call: WorkerCall, deadline: float) -> Call:
+    meta = {"program": call.program_id, "context": "" if call.port is None else call.port.context_id, **call.meta}
+    if call.trace is not None:
+        meta.update(call.trace.carrier())
+
     return Call(
         [call.key, None if call.key in worker.known else dict(call.definition)],
         dict(call.inputs),
         deadline_us=None if deadline == math.inf else max(1, int((deadline - anyio.current_time()) * 1e6)),
         chain=list(call.chain),
-        meta={"program": call.program_id, "context": "" if call.port is None else call.port.context_id, **call.meta},
+        meta=meta,
     )
 
 
 async def see_out(worker: Worker, talk: ThreadTalk | LoopTalk, *, program_id: str, kill_after: float) -> None:
     """Waits, *kill_after* seconds at most, for the end of a program that was asked to end. Then there is neither it nor its process."""
+    outcome: Outcome | None = None
     try:
         # Nothing can end before the worker has imported what it is to import; the program has yet to begin then.
         await worker.settled.wait()
         with anyio.move_on_after(kill_after):
-            await _last(worker, talk)
+            outcome = await _last(worker, talk)
     finally:
         if not talk.over:
             worker.kill(reason=f"program {program_id!r} ignored its cancellation for {kill_after:g} s")
 
         worker.finish(talk)
+        if talk.door.trace is not None:
+            await _tell(talk.door.trace, outcome)
 
 
-async def _last(worker: Worker, talk: ThreadTalk | LoopTalk) -> None:
+async def _last(worker: Worker, talk: ThreadTalk | LoopTalk) -> Outcome | None:
     try:
-        await talk.outcome()
+        return await talk.outcome()
     except (Ended, RemoteProtocolError) as error:
         await worker.explain(error)
+        return None
 
 
 async def _failure(outcome: Error, deadline: float) -> DspexError:

@@ -28,10 +28,11 @@ from .restarts import Ending
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+    from .chronicle import Chronicle
     from .launch import Launch
     from .port import Port
 
-_logger = logging.getLogger("dspex.worker")
+_logger = logging.getLogger(__name__)
 
 # Seconds. A worker says hello after some 20 ms; one that hasn't by then runs something that isn't a worker.
 START_TIMEOUT: Final = 30.0
@@ -73,10 +74,11 @@ class Worker:
         settled: set then, or once it has ended.
         greeted: whether it has said hello.
         problem: what it was ended for, or said that it ended for, in words; empty if nobody knows.
+        cut_short: whether it had to be killed when it was no longer needed.
 
     """
 
-    def __init__(self, launch: Launch, *, changed: Callable[[], None], could_not_import: CouldNotImport) -> None:
+    def __init__(self, launch: Launch, chronicle: Chronicle, *, changed: Callable[[], None], could_not_import: CouldNotImport) -> None:
         self.process: WorkerProcess = WorkerProcess(launch)
         self.standing: Standing = Standing.STARTING
         self.running: int = 0
@@ -88,11 +90,13 @@ class Worker:
         self.settled: anyio.Event = anyio.Event()
         self._path = f"worker {self.process.pid}"
         self._launch = launch
+        self._chronicle = chronicle
         self._changed = changed
         self._could_not_import = could_not_import
         self._ending = Ending.DIED
         self.greeted: bool = False
         self.problem: str = ""
+        self.cut_short: bool = False
         self._talks: set[ThreadTalk | LoopTalk] = set()
         self._tasks: TaskGroup | None = None
         self.control: Channel = Channel(self.process.control, "control", spawn=self._spawn)
@@ -233,7 +237,8 @@ class Worker:
         # What it said before it had read our goodbye is no offence.
         if self.standing not in {Standing.LEAVING, Standing.GONE}:
             self.problem = str(error)
-            _logger.warning("Worker %d is killed for what came on its control connection: %s", self.process.pid, error)
+            facts = self._chronicle.facts(self)
+            _logger.warning("Worker %d is killed for what came on its control connection: %s", self.process.pid, error, extra=facts)
 
     def _hear(self, message: object) -> None:
         if isinstance(message, Hello):
@@ -262,6 +267,7 @@ class Worker:
             self._could_not_import(str(module), str(trace))
 
         self._changed()
+        self._chronicle.ready(self)
         return True
 
     # --- its end, asked for --------------------------------------------------------------------------------------------------
@@ -295,7 +301,9 @@ class Worker:
         if self.standing is not Standing.STARTING:
             await self._wait_for_end()
 
-        self.process.kill()
+        if self.runs:
+            self.cut_short = True
+            self.process.kill()
 
     async def _wait_for_end(self) -> None:
         with anyio.move_on_after(CLOSE_GRACE):
