@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from ._version import __version__
@@ -51,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
 
     repl.set_defaults(run=_repl)
 
+    _add_monitor(commands)
+
     # The bench belongs to the source tree and isn't installed: it is offered where it is.
     if Path(TREE, "bench", "__main__.py").exists():
         bench = commands.add_parser("bench", help="what things cost, as ratios in one run")
@@ -58,6 +61,52 @@ def _parser() -> argparse.ArgumentParser:
         bench.set_defaults(run=_bench)
 
     return parser
+
+
+def _add_monitor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The commands that look at a running service, through the socket that it opens with `monitor.serve`."""
+    top = commands.add_parser("top", help="watch a running service: its tree, its contexts, its workers")
+    top.add_argument("path", nargs="?", metavar="PATH", help="the socket that the service has opened with monitor.serve(PATH)")
+    top.add_argument("--demo", action="store_true", help="watch a busy service made up for this, to try it")
+    top.add_argument("--every", type=float, default=0.5, metavar="SECONDS", help="seconds between two looks, 0.1 to 3600 (default 0.5)")
+    top.set_defaults(run=partial(_top, top))
+
+    tree = commands.add_parser("tree", help="print the tree of a running service")
+    inspect = commands.add_parser("inspect", help="print all there is to say of one thing in a running service")
+    for command in (tree, inspect):
+        command.add_argument("path", metavar="PATH", help="the socket that the service has opened with monitor.serve(PATH)")
+
+    name = "a path in the tree or its end, the name or id of a context, the process id of a worker"
+    inspect.add_argument("name", metavar="NAME", help=name)
+    for command in (tree, inspect):
+        command.add_argument("--json", action="store_true", help="as JSON, for machines")
+
+    tree.set_defaults(run=_tree)
+    inspect.set_defaults(run=_inspect)
+
+
+def _top(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> int:
+    if chosen.demo and chosen.path is not None:
+        parser.error("expected the PATH of a service's socket or --demo, not both")
+
+    if not 0.1 <= chosen.every <= 3600:
+        parser.error(f"--every: expected 0.1 to 3600 seconds, got {chosen.every:g}")
+
+    from ._top import run
+
+    return run(chosen.path, demo=chosen.demo, every=chosen.every)
+
+
+def _tree(chosen: argparse.Namespace) -> int:
+    from .monitor._commands import tree
+
+    return tree(chosen.path, as_json=chosen.json)
+
+
+def _inspect(chosen: argparse.Namespace) -> int:
+    from .monitor._commands import inspect
+
+    return inspect(chosen.path, chosen.name, as_json=chosen.json)
 
 
 def _demo(chosen: argparse.Namespace) -> int:

@@ -159,7 +159,7 @@ async def test_what_was_queued_says_how_long_it_waited_and_is_told_when_its_call
             while len(ctx.variables.mailbox.ledger) < 2:
                 await checkpoint()
 
-            await anyio.sleep(0.01)
+            await anyio.sleep(0.02)
             slow.go_on()
             while len(heard) < 2:
                 await checkpoint()
@@ -168,7 +168,7 @@ async def test_what_was_queued_says_how_long_it_waited_and_is_told_when_its_call
         ("set", False, n, "custom") for n in (1, 2)
     ]
     assert heard[0].seconds >= 0.01  # the first held the owner, the second waited for that
-    assert heard[1].waited >= 0.01 > 0
+    assert heard[1].waited >= 0.01
     assert pending == [1, 0]  # each was answered, and out of the ledger, before it was told
 
 

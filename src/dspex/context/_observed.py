@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from _thread import get_ident
+from itertools import islice
 from threading import Lock, Thread
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from ..telemetry._hooks import OPERATION_FAILED, VARIABLE_OPERATION
@@ -13,10 +15,13 @@ from ._service import NO_CELLS, Service
 if TYPE_CHECKING:
     from ..telemetry import Record
     from ..telemetry._hooks import Channel
-    from ._probe import Sink
+    from ..variables import Cell
+    from ._probe import Probe, Sink
+    from ._watch import Hub
 
-# So many contexts are looked after at once when the first listener comes or the last one goes; the others by a thread, a little later.
-AT_ONCE = 1000
+# So many contexts are told at once when the first listener comes or the last one goes; when one comes a thread tells the others, with pauses.
+AT_ONCE = 200
+PAUSE = 0.001
 
 _observing = Lock()
 
@@ -25,6 +30,11 @@ class Observed(Service):
     """The service of a context, as others may observe it."""
 
     __slots__ = ()
+    cells: dict[Any, Cell]
+    eye: Probe | Hub | None
+    probe: Probe | None
+    sinks: tuple[Sink, ...]
+    untold: tuple[tuple[Channel, Record], ...]
 
     def is_observed(self) -> bool:
         """Whether somebody listens to what is done here."""
@@ -40,9 +50,9 @@ class Observed(Service):
             self.cells = self.known
 
     def _open_eye(self) -> None:
-        from ._probe import Probe
+        from ._probe import Probe as Observer
 
-        self.probe = self.eye = Probe(self)
+        self.probe = self.eye = Observer(self)
         self.cells = NO_CELLS
 
     def observe(self, sink: Sink) -> None:
@@ -95,19 +105,36 @@ class Observed(Service):
 # --- who listens to all contexts ---------------------------------------------------------------------------------------------------
 
 
-def _listeners_changed() -> None:
-    living = list(CONTEXTS)
-    for inside in living[:AT_ONCE]:
-        inside.variables.attend()
+class _Everybody:
+    """Whether all contexts are observed, and how they are told."""
 
-    if len(living) > AT_ONCE:
-        Thread(target=_attend, args=(living[AT_ONCE:],), name="dspex observers", daemon=True).start()
+    observed = False
+
+    def follow(self) -> None:
+        """Somebody has come to listen to one kind of record, or the last one has gone."""
+        observed = bool(VARIABLE_OPERATION.heard or OPERATION_FAILED.heard)
+        if observed is self.observed:
+            return
+
+        self.observed = observed
+        living = iter(CONTEXTS)
+        for inside in islice(living, AT_ONCE):
+            inside.variables.attend()
+
+        # When the last one goes the others find out by themselves, with their next operation.
+        if observed and next(living, None) is not None:
+            Thread(target=self._tell_others, name="dspex observers", daemon=True).start()
+
+    def _tell_others(self) -> None:
+        living = iter(CONTEXTS)
+        while portion := tuple(islice(living, AT_ONCE)):
+            for inside in portion:
+                inside.variables.attend()
+
+            # Else the loop would wait for the interpreter.
+            sleep(PAUSE)
 
 
-def _attend(contexts: list[Any]) -> None:
-    for inside in contexts:
-        inside.variables.attend()
-
-
+_everybody = _Everybody()
 for _channel in (VARIABLE_OPERATION, OPERATION_FAILED):
-    _channel.follow(_listeners_changed)
+    _channel.follow(_everybody.follow)
