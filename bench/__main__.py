@@ -12,7 +12,7 @@ from pathlib import Path
 
 import anyio
 
-from bench import contexts, operations, supervision, switching, workers
+from bench import contexts, operations, supervision, switching, telemetry, workers
 from bench.measure import Options, Row
 
 Theme = Callable[[Options], Awaitable[list[Row]]]
@@ -33,6 +33,8 @@ THEMES: list[tuple[str, Theme, str]] = [
     ("reading in a worker", workers.reading, "asyncio"),
     ("many at once in a worker", workers.many_at_once, "asyncio"),
     ("calling", workers.calling, "asyncio"),
+    ("calling, traced", telemetry.traced, "asyncio"),
+    ("a reader of metrics", telemetry.metered, "asyncio"),
     ("killed", workers.killed, "asyncio"),
     ("restart", supervision.restart("asyncio"), "asyncio"),
     ("restart on trio", supervision.restart("trio"), "trio"),

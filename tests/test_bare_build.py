@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from bench.bare import NAME, STRIPPED, built
-
 from dspex import telemetry
 from dspex.telemetry import VariableOperation
 
@@ -32,9 +31,11 @@ async def test_nothing_in_it_asks_who_listens():
         told = {
             f"{file.relative_to(root)}: {line.strip()}"
             for file in root.rglob("*.py")
-            if file.relative_to(root).as_posix().startswith(STRIPPED) and file.stem not in ("_probe", "_observed", "_switch_told", "_telling")
+            if file.relative_to(root).as_posix().startswith(STRIPPED)
+            and file.stem not in ("_probe", "_observed", "_switch_told", "_telling")
             for line in file.read_text().splitlines()
-            if re.search(r"\.heard\b(?!\()|\.probe\b|TRACING\.|\.untold\b|CONTEXTS\.|tell_status\(\)$", line) and not line.strip().startswith('"')
+            if re.search(r"\.heard\b(?!\()|\.probe\b|TRACING\.|\.untold\b|CONTEXTS\.|tell_status\(\)$", line)
+            and not line.strip().startswith('"')
         }
         assert bare.taken > 30
         assert told == set()

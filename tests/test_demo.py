@@ -115,7 +115,8 @@ def test_without_a_command_it_prints_help():
     ran = dspex()
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "usage: dspex" in ran.stdout
-    assert "demo" in ran.stdout
+    told = re.findall(r"^    (\w+) +\S", ran.stdout, re.MULTILINE)
+    assert told == ["demo", "repl", "top", "tree", "inspect", "bench"]
 
 
 def test_the_bench_is_offered_only_where_it_is(tmp_path):

@@ -230,3 +230,50 @@ class TestErrorHandling:
             assert await ctx.get_variable("survivor") == "still here"
             await ctx.register_variable("another", "string", "goes on")
             assert await ctx.get_variable("another") == "goes on"
+
+
+class TestUsageExamples:
+    """The seed's ``DSPex.Examples.ContextUsage``; ``examples/`` has each of them as a script."""
+
+    async def test_pure_elixir_workflow(self, ctx):
+        # Fast local operations
+        await ctx.register_variable("temperature", "float", 0.7)
+        await ctx.register_variable("max_tokens", "integer", 256)
+
+        # Run pure Elixir logic
+        temp = await ctx.get_variable("temperature")
+        new_temp = min(temp * 1.1, 2.0)
+        await ctx.set_variable("temperature", new_temp)
+        assert await ctx.get_variable("temperature") == pytest.approx(0.77)
+
+        # Still using fast local backend
+        assert ctx.backend.kind == "local"
+
+    @pytest.mark.dspy
+    async def test_hybrid_workflow(self, ctx):
+        # Start with Elixir operations
+        await ctx.register_variable("prompt", "string", "Explain quantum computing")
+
+        # Add DSPy module - triggers switch
+        lm = dspex.LM("scripted", factory="dspex.testing.scripted_lm:make")
+        cot = await dspex.ChainOfThought("question -> answer", lm=lm).attach(ctx)
+
+        # Now using bridged backend
+        assert ctx.backend.kind == "bridged"
+
+        # Variables still accessible
+        prompt = await ctx.get_variable("prompt")
+        assert prompt == "Explain quantum computing"
+
+        # Python can now access the same variables
+        result = await cot(question=prompt)
+        assert result.answer.endswith("Explain quantum computing")
+
+    async def test_preemptive_bridging(self, ctx):
+        # If you know Python will be needed, switch early
+        await ctx.ensure_bridged()
+
+        # Now all operations use consistent backend
+        await ctx.register_variable("config", "string", "production")
+        assert await ctx.get_variable("config") == "production"
+        assert ctx.backend.kind == "bridged"

@@ -8,8 +8,10 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,3 +146,89 @@ def test_while_chats_crash_and_workers_are_killed_clients_lose_no_count(tmp_path
 
     counts = saved(tmp_path)
     assert sum(sum(of_one.values()) for of_one in counts.values()) == 300
+
+
+# --- looked at from outside ------------------------------------------------------------------------------------------------------
+
+
+def looked_at(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line, as a script uses it."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "error"}
+    return subprocess.run([sys.executable, "-m", "dspex", *arguments], capture_output=True, text=True, env=environment, timeout=30)
+
+
+def states(node: dict[str, Any]) -> dict[str, str]:
+    """Of all that is in a tree, by path."""
+    found = {node["id"]: node["state"]}
+    for child in node["children"]:
+        found |= states(child)
+
+    return found
+
+
+@contextmanager
+def reading() -> Iterator[str]:
+    """The monitored service, up and at work; ended by SIGTERM. Gives the path of its socket."""
+    with tempfile.TemporaryDirectory(prefix="dspex-") as folder:
+        path = f"{folder}/monitor.sock"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "error"}
+        command = [sys.executable, "monitored_service.py", path]
+        with subprocess.Popen(command, cwd=EXAMPLES, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                wait_until(lambda: states_of(path).get("app/sources/index") == "running")
+                yield path
+                process.terminate()
+                _, told = process.communicate(timeout=30)
+                assert process.returncode == 0, told
+                assert "app: SIGTERM, stopping" in told
+                assert not os.path.exists(path)
+            finally:
+                process.kill()
+
+
+def states_of(path: str) -> dict[str, str]:
+    told = looked_at("tree", path, "--json")
+    return states(json.loads(told.stdout)["tree"]) if told.returncode == 0 else {}
+
+
+def wait_until(true: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_service_is_looked_at_from_outside():
+    with reading() as path:
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+        tree = looked_at("tree", path)
+        assert (tree.returncode, tree.stderr) == (0, "")
+        assert tree.stdout.startswith("monitored_service.py  process  running  pid ")
+        lines = [line.lstrip("└├│─ ") for line in tree.stdout.splitlines()]
+        assert [line.split()[:2] for line in lines[1:]] == [
+            ["app", "supervisor"],
+            ["bridge", "bridge"],
+            ["default", "pool"],
+            ["worker-1", "process"],
+            ["worker-2", "process"],
+            ["library", "context"],
+            ["reader", "task"],
+            ["sources", "supervisor"],
+            ["fetch", "task"],
+            ["index", "task"],
+        ]
+
+        told = json.loads(looked_at("inspect", path, "library", "--json").stdout)
+        assert (told["path"], told["status"], told["backend"]["kind"]) == ("app/library", "running", "bridged")
+        variables = {variable["name"]: variable for variable in told["variables"]}
+        assert variables["pages"]["version"] >= 1
+        assert variables["password"]["value"] == "********"
+
+        drawn = looked_at("inspect", path, "app/library")
+        assert "swordfish" not in drawn.stdout + json.dumps(told)
+        assert drawn.stdout.startswith("app/library  context  running\n")
+
+        unknown = looked_at("inspect", path, "nobody")
+        assert (unknown.returncode, unknown.stdout) == (1, "")
+        assert "There is nothing called 'nobody'" in unknown.stderr

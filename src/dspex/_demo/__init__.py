@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from importlib.util import find_spec
@@ -24,6 +25,8 @@ def run(backend: str) -> int:
         print(MissingExtra(backend, needed_for=f"The demo on {backend}", install=f"pip install 'dspex[{backend}]'"), file=sys.stderr)
         return 1
 
+    # The story tells of the worker that it kills: the log needn't.
+    logging.getLogger("dspex.worker").addHandler(logging.NullHandler())
     try:
         anyio.run(tell, Show.on_stdout(), backend=backend)
         sys.stdout.flush()
