@@ -31,7 +31,7 @@ nox.options.sessions = ["lint", "types", f"tests-{RUNNING}" if RUNNING in PYTHON
 def _install(session: nox.Session, *, editable: bool = True) -> None:
     """The package from this tree with all that its tests need. The group is unfolded here: pip reads groups only since 25.1."""
     wanted = [found for found in nox.project.dependency_groups(PROJECT, "dev") if not found.startswith("dspex[")]
-    session.install("-q", *(["-e"] if editable else []), ".[cli,dspy,numpy,otel,trio,uvloop]", *wanted)
+    session.install("-q", *(["-e"] if editable else []), ".[cli,dspy,numpy,otel,top,trio,uvloop]", *wanted)
 
 
 @nox.session

@@ -17,7 +17,7 @@ import pytest
 from monitor.lookers import at, folder, paths, raw, stale, there, until, written
 
 from dspex import Bridge, ChildSpec, Context, Contexts, DynamicSupervisor, Supervisor, Var, monitor
-from dspex.monitor import _serving
+from dspex.monitor import _answering, _serving
 from dspex.monitor._lines import MAX_REQUEST
 from dspex.monitor._serving import CLIENTS
 from dspex.telemetry._hooks import CHANNELS
@@ -80,6 +80,14 @@ async def test_there_is_no_moment_at_which_others_can_open_it(anyio_backend, pat
 async def test_it_is_removed_at_the_end(anyio_backend, path):
     async with monitor.serve(path):
         assert there(path)
+
+    assert not there(path)
+
+
+async def test_it_is_removed_from_where_it_was_made(anyio_backend, path, monkeypatch):
+    monkeypatch.chdir(os.path.dirname(path))
+    async with monitor.serve("monitor.sock"):
+        monkeypatch.chdir("/")
 
     assert not there(path)
 
@@ -294,7 +302,7 @@ async def test_nonsense_while_watching_ends_that_watch(anyio_backend, path):
 
 
 async def test_who_asks_for_nothing_is_hung_up_on(anyio_backend, path, monkeypatch):
-    monkeypatch.setattr(_serving, "_PATIENCE_FOR_REQUEST", 0.05)
+    monkeypatch.setattr(_answering, "_PATIENCE_FOR_REQUEST", 0.05)
     async with monitor.serve(path), raw(path) as client:
         await client.line()
         assert await client.line() == {"error": "Expected a request within 0.05 seconds."}
@@ -331,7 +339,7 @@ async def test_no_request_changes_anything(anyio_backend, path):
 
 
 async def test_one_that_never_reads_is_let_go_and_others_notice_nothing(anyio_backend, path, monkeypatch):
-    monkeypatch.setattr(_serving, "_PATIENCE_FOR_READER", 0.3)
+    monkeypatch.setattr(_answering, "_PATIENCE_FOR_READER", 0.3)
     async with DynamicSupervisor(name="many") as many, monitor.serve(path) as server:
         for number in range(200):
             await many.start_child(ChildSpec(f"child-{number}", sleeps))
@@ -754,21 +762,21 @@ async def test_a_secret_is_in_nothing_that_is_sent(anyio_backend, path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_hundred_thousand_contexts_are_looked_at_in_slices(path, record_property):
-    """What it took is in the report; a busy machine proves nothing."""
+def test_a_hundred_thousand_contexts_are_looked_at_in_slices(path):
+    """What it took is printed, not held against it: on a busy machine that proves nothing."""
 
     async def main():
-        async with Contexts(variables=[X], max_contexts=100_000, name="users") as family, monitor.serve(path) as server:
+        async with Contexts(variables=[X], max_contexts=100_000, name="users") as family:
             for number in range(100_000):
                 async with family.open(f"user-{number}"):
                     pass
 
-            async with monitor.connect(path) as service:
+            async with monitor.serve(path) as server, monitor.connect(path) as service:
                 told = await service.tree()
                 assert told["totals"]["contexts"] == 100_000
                 assert len(json.dumps(told)) < 200_000
                 assert at(told["tree"], "users")["others"]["running"] > 99_000
                 assert (await service.inspect("user-77777"))["path"] == "users/user-77777"
-                record_property("longest slice in seconds", server._snapshots.longest)
+                print(f"the longest slice: {server._answers.snapshots.longest * 1e3:.1f} ms")
 
     anyio.run(main)

@@ -18,7 +18,7 @@ happen, what operations cost, what is stuck, and a socket through which all of i
 # _benchmark.py     what operations cost on a context, now
 # _watchdog.py      the thread that looks for what is stuck; _owners.py: at owners; _heartbeat.py: at event loops
 # _loops.py         an event loop, as other threads see it; _stacks.py: where a task or a thread is
-# _serving.py       serve: the socket that `dspex top` attaches to; _socket_file.py: how it is made; _watching.py: one client that watches
+# _serving.py       serve: the socket that `dspex top` attaches to; _socket_file.py: how it is made; _answering.py: one client; _watching.py: one that watches
 # _snapshots.py     the tree and the totals, for all clients; _details.py: all of one thing; _events.py: what happened lately; _timing.py: how long operations take
 # _spots.py         what is below what, and by which path; _finding.py: what a name means; _slices.py: work in slices
 # _client.py        connect: the other end; _lines.py: what both speak; _commands.py: `dspex tree` and `dspex inspect`

@@ -10,28 +10,18 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import platform
 import socket
-import sys
-from collections.abc import Callable, Mapping
 from functools import partial
-from time import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
-import msgspec
 from anyio.abc import TaskGroup, TaskStatus
 
-from .._version import __version__
 from ..supervision import Branch, ChildSpec
-from ._details import detail
-from ._events import Ring
-from ._finding import Finder, NotFound, is_top
-from ._lines import MAX_REQUEST, PROTOCOL, BadLine, Peer, Request, encodable, encoded
-from ._snapshots import Snapshots
+from ._answering import Answers
+from ._lines import MAX_REQUEST, Peer, encoded
 from ._socket_file import File, listen, peer_uid, remove
-from ._watching import Watcher, described, overview
 
 if TYPE_CHECKING:
     from ..supervision import Delays, OnLimit, Restart
@@ -40,10 +30,6 @@ log = logging.getLogger(__name__)
 
 CLIENTS: Final = 16
 """How many are served at once."""
-
-# Seconds that a client has to say what it wants, and to take what it is sent.
-_PATIENCE_FOR_REQUEST: Final = 10.0
-_PATIENCE_FOR_READER: Final = 60.0
 
 # Clients in a row that have gone before they were taken. More than that it is the socket that is broken: one that was shut down, say.
 _IN_VAIN: Final = 100
@@ -69,13 +55,11 @@ class MonitorServer:
         self._group: TaskGroup | None = None
         self._listener: socket.socket | None = None
         self._file: File = (0, 0)
+        self._place = ""
         self._begin()
 
     def _begin(self) -> None:
-        self._began = time()
-        self._ring = Ring()
-        self._snapshots = Snapshots(title(), self._ring)
-        self._finder = Finder(self._snapshots.names)
+        self._answers = Answers()
         self._failed = anyio.Event()
         self._failure: Exception | None = None
 
@@ -93,12 +77,13 @@ class MonitorServer:
             raise RuntimeError(f"The monitor at {self.path!r} is open already.")
 
         self._begin()
+        # Where it is, also once the process has gone to another folder.
+        self._place = os.path.abspath(self.path)  # noqa: ASYNC240 - that asks for the current folder only
         self._listener, self._file = await listen(self.path)
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         try:
-            self._ring.open()
-            await self._snapshots.begin()
+            await self._answers.open()
             self._group.start_soon(self._accept, self._listener, name=f"dspex monitor {self.path}")
         except BaseException:
             await self._close()
@@ -120,9 +105,9 @@ class MonitorServer:
             group.cancel_scope.cancel()
             await group.__aexit__(None, None, None)
         finally:
-            self._ring.close()
+            self._answers.close()
             listener.close()
-            remove(self.path, self._file)
+            remove(self._place, self._file)
 
     async def wait_failed(self) -> None:
         """
@@ -185,101 +170,12 @@ class MonitorServer:
 
     async def _serve(self, peer: Peer) -> None:
         try:
-            await self._converse(peer)
+            await self._answers.converse(peer)
         except Exception:
             log.exception("The monitor at %r failed for a client", self.path, extra={"dspex_monitor": self.path})
         finally:
             self.clients -= 1
             peer.close()
-
-    async def _converse(self, peer: Peer) -> None:
-        try:
-            await _send(peer, self._hello())
-            request = await _request(peer)
-            if request is not None:
-                await _ANSWERS[request.want](self, request, peer)
-        except (BadLine, NotFound, ValueError) as error:
-            await _send(peer, {"error": encodable(str(error))})
-
-    def _hello(self) -> dict[str, Any]:
-        python = platform.python_version()
-        return {"dspex": __version__, "protocol": PROTOCOL, "pid": os.getpid(), "python": python, "title": title(), "started": self._began}
-
-    async def _tell_tree(self, request: Request, peer: Peer) -> None:
-        await _send(peer, overview(await self._snapshots.latest(0.0)))
-
-    async def _tell_one(self, request: Request, peer: Peer) -> None:
-        await _send(peer, {"detail": await self._inspected(request.name)})
-
-    async def _inspected(self, name: str) -> dict[str, Any]:
-        try:
-            if not is_top(name):
-                return detail(await self._finder.find(name), self._ring)
-        except NotFound:
-            told = described(name, await self._snapshots.latest(1.0))
-            if told is None:
-                raise
-
-            return told
-
-        told = described(name, await self._snapshots.latest(0.0))
-        assert told is not None
-        return told
-
-    async def _tell_on(self, request: Request, peer: Peer) -> None:
-        watcher = Watcher(request, self._snapshots, self._finder, self._ring)
-        problem: list[BadLine] = []
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_heed, watcher, peer, tasks.cancel_scope, problem)
-                while await _send(peer, await watcher.snapshot()):
-                    await watcher.wait_due()
-
-                tasks.cancel_scope.cancel()
-        finally:
-            watcher.close()
-
-        if problem:
-            raise problem[0]
-
-
-_ANSWERS: Final[dict[str, Callable[..., Any]]] = {
-    "tree": MonitorServer._tell_tree,
-    "inspect": MonitorServer._tell_one,
-    "watch": MonitorServer._tell_on,
-}
-
-
-async def _heed(watcher: Watcher, peer: Peer, scope: anyio.CancelScope, problem: list[BadLine]) -> None:
-    try:
-        await watcher.heed(peer)
-    except BadLine as bad:
-        problem.append(bad)
-
-    scope.cancel()
-
-
-async def _request(peer: Peer) -> Request | None:
-    """What the client wants; None if it has gone, or says nothing."""
-    with anyio.move_on_after(_PATIENCE_FOR_REQUEST):
-        line = await peer.next()
-        if line is None:
-            return None
-
-        try:
-            return msgspec.json.decode(line, type=Request)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise BadLine(f'Expected {{"want": "tree" | "inspect" | "watch", ...}}, got something else: {error}.') from None
-
-    raise BadLine(f"Expected a request within {_PATIENCE_FOR_REQUEST:g} seconds.")
-
-
-async def _send(peer: Peer, message: Mapping[str, Any]) -> bool:
-    """Sends *message*. Whether the client took it."""
-    with anyio.move_on_after(_PATIENCE_FOR_READER):
-        return await peer.send(message)
-
-    return False
 
 
 def _send_off(raw: socket.socket, refusal: str) -> None:
@@ -289,16 +185,6 @@ def _send_off(raw: socket.socket, refusal: str) -> None:
             raw.send(encoded({"error": refusal}))
         except OSError:
             pass
-
-
-def title() -> str:
-    """What this process is called."""
-    command = sys.argv[0] if sys.argv else ""
-    name = os.path.basename(command)
-    if name == "__main__.py":
-        name = os.path.basename(os.path.dirname(command))
-
-    return encodable(name or "python")
 
 
 # --- opening it --------------------------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class Watcher:
         """The next one."""
         hurried = self._chosen.is_set()
         self._chosen = anyio.Event()
-        shared = await self._snapshots.latest(math.inf if hurried and self._seen else self.every / 2)
+        shared = await self._snapshots.latest(math.inf if hurried else self.every / 2)
         selected = await self._selected(shared)
         events, dropped = self._ring.since(self._seen)
         self._seen = max(self._seen, events[-1].number if events else 0)
