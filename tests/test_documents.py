@@ -74,10 +74,10 @@ def test_the_security_table_tells_the_limits_that_hold():
 
 
 def test_the_security_table_tells_what_a_monitor_gives():
-    from dspex.monitor._lines import MAX_REQUEST
-    from dspex.monitor._serving import CLIENTS
+    from dspex.monitor._service.lines import MAX_REQUEST
+    from dspex.monitor._service.serving import CLIENTS
+    from dspex.monitor._service.slices import PART
     from dspex.monitor._shown import LONGEST
-    from dspex.monitor._slices import PART
 
     told = (ROOT / "SECURITY.md").read_text()
     assert f"Lines of at most {MAX_REQUEST >> 10} KiB, {CLIENTS} clients at once" in told

@@ -98,13 +98,13 @@ def _top(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> int:
 
 
 def _tree(chosen: argparse.Namespace) -> int:
-    from .monitor._commands import tree
+    from .monitor._service.commands import tree
 
     return tree(chosen.path, as_json=chosen.json)
 
 
 def _inspect(chosen: argparse.Namespace) -> int:
-    from .monitor._commands import inspect
+    from .monitor._service.commands import inspect
 
     return inspect(chosen.path, chosen.name, as_json=chosen.json)
 

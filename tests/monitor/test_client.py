@@ -16,7 +16,7 @@ from monitor.lookers import folder, stale, written
 
 import dspex
 from dspex import Context, DspexError, MonitorUnreachable, Var, monitor
-from dspex.monitor import _client
+from dspex.monitor._service import client as _client
 
 X = Var("x", float, 0.5)
 
@@ -229,7 +229,7 @@ async def test_the_service_never_answers(anyio_backend, path, monkeypatch):
     async def never(self, older):
         await anyio.sleep_forever()
 
-    monkeypatch.setattr("dspex.monitor._snapshots.Snapshots.latest", never)
+    monkeypatch.setattr("dspex.monitor._service.snapshots.Snapshots.latest", never)
     async with monitor.serve(path), monitor.connect(path) as service:
         with pytest.raises(MonitorUnreachable, match=r"it hasn't answered for 0.05 seconds"):
             await service.tree()

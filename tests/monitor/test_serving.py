@@ -17,9 +17,9 @@ import pytest
 from monitor.lookers import at, folder, paths, raw, stale, there, until, written
 
 from dspex import Bridge, ChildSpec, Context, Contexts, DynamicSupervisor, Supervisor, Var, monitor
-from dspex.monitor import _answering, _serving
-from dspex.monitor._lines import MAX_REQUEST
-from dspex.monitor._serving import CLIENTS
+from dspex.monitor._service import answering as _answering, serving as _serving
+from dspex.monitor._service.lines import MAX_REQUEST
+from dspex.monitor._service.serving import CLIENTS
 from dspex.telemetry._hooks import CHANNELS
 
 X = Var("x", float, 0.5)
@@ -760,23 +760,27 @@ async def test_a_secret_is_in_nothing_that_is_sent(anyio_backend, path):
 # --- very many -------------------------------------------------------------------------------------------------------------------
 
 
+# Opening so many takes most of the time: a hundred thousand only where there is time for exploring.
+MANY = 100_000 if os.environ.get("DSPEX_EXPLORE") else 5_000
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_hundred_thousand_contexts_are_looked_at_in_slices(path):
+def test_very_many_contexts_are_looked_at_in_slices(path):
     """What it took is printed, not held against it: on a busy machine that proves nothing."""
 
     async def main():
-        async with Contexts(variables=[X], max_contexts=100_000, name="users") as family:
-            for number in range(100_000):
+        async with Contexts(variables=[X], max_contexts=MANY, name="users") as family:
+            for number in range(MANY):
                 async with family.open(f"user-{number}"):
                     pass
 
             async with monitor.serve(path) as server, monitor.connect(path) as service:
                 told = await service.tree()
-                assert told["totals"]["contexts"] == 100_000
+                assert told["totals"]["contexts"] == MANY
                 assert len(json.dumps(told)) < 200_000
-                assert at(told["tree"], "users")["others"]["running"] > 99_000
-                assert (await service.inspect("user-77777"))["path"] == "users/user-77777"
+                assert at(told["tree"], "users")["others"]["running"] > MANY - 1_000
+                assert (await service.inspect("user-4777"))["path"] == "users/user-4777"
                 print(f"the longest slice: {server._answers.snapshots.longest * 1e3:.1f} ms")
 
     anyio.run(main)

@@ -17,10 +17,11 @@ import pytest
 from context.fragile import COUNT, Fragile, Slow
 
 from dspex import Context, monitor, telemetry
-from dspex.monitor import Watchdog, _owners
-from dspex.monitor._heartbeat import Heartbeat
+from dspex.monitor import Watchdog
 from dspex.monitor._loops import Loop
-from dspex.monitor._owners import Owners
+from dspex.monitor._watchdog import owners as _owners
+from dspex.monitor._watchdog.heartbeat import Heartbeat
+from dspex.monitor._watchdog.owners import Owners
 from dspex.telemetry import LoopHeld, OwnerStuck
 from dspex.telemetry._hooks import CHANNELS
 

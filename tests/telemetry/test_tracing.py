@@ -19,7 +19,21 @@ from opentelemetry.trace import SpanKind, StatusCode
 from telemetry import span_programs
 from telemetry.spans import Exported, exported, ids
 
-from dspex import Bridge, ChildSpec, Context, InvalidInputs, Pool, ProgramFailed, Supervisor, Var, WorkerDied, isolated, telemetry
+from dspex import (
+    LM,
+    Bridge,
+    ChildSpec,
+    Context,
+    InvalidInputs,
+    Pool,
+    Predict,
+    ProgramFailed,
+    Supervisor,
+    Var,
+    WorkerDied,
+    isolated,
+    telemetry,
+)
 from dspex.programs import Prediction
 from dspex.telemetry import SwitchStep
 from dspex.telemetry._otel._spans import Spans
@@ -336,6 +350,27 @@ async def test_tracing_makes_a_worker_load_nothing(traced, anyio_backend):
         assert not await knows(module="opentelemetry")
 
     assert traced.one("dspex.run")
+
+
+@pytest.mark.dspy
+async def test_a_dspy_program_is_traced_like_any_other(traced, anyio_backend):
+    temperature = Var("temperature", float, 0.7)
+    asking = Predict(
+        "question -> answer", bind={"temperature": temperature}, lm=LM("scripted/echo", factory="dspex.testing.scripted_lm:make")
+    )
+    async with Context(variables=[temperature]) as ctx:
+        prediction = await (await asking.attach(ctx, "ask"))(question="?")
+
+    call, run = traced.one("dspex.call"), traced.one("dspex.run")
+    assert traced.below(call) == ["dspex.run"]
+    assert traced.below(run) == ["dspex.operation"]
+    counts = prediction.usage["scripted/echo"]
+    told = {name: value for name, value in call.attributes.items() if name.startswith("gen_ai")}
+    assert told == {
+        "gen_ai.request.model": "scripted/echo",
+        "gen_ai.usage.input_tokens": counts["prompt_tokens"],
+        "gen_ai.usage.output_tokens": counts["completion_tokens"],
+    }
 
 
 # --- failures ----------------------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ GOOD: list[list[Any]] = [
     [1, "define", {"name": "x"}, 1],
     [1, "call", "other"],
     [1, "call", "other", {"n": object()}, 0.5],
+    [1, "call", "other", None, None, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
     [2, "cancel", 1],
 ]
 
@@ -40,6 +41,7 @@ BAD: list[tuple[Any, str]] = [
     ([1, "set", "t", 1, [], None], "The operation set: expected metadata as dict or None, got list."),
     ([1, "call", "other", [1]], "The operation call: expected inputs as dict or None, got list."),
     ([1, "call", "other", None, True], "The operation call: expected timeout as float or int or None, got bool."),
+    ([1, "call", "other", None, None, 7], "The operation call: expected parent as str or None, got int."),
     ([1, "call", None], "The operation call: expected program as str, got NoneType."),
     ([1, "cancel", "1"], "The operation cancel: expected operation as int, got str."),
     ([1, "set", "t", 1, None, True], "The operation set: expected expected_version as int or None, got bool."),

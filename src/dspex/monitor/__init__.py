@@ -16,13 +16,9 @@ happen, what operations cost, what is stuck, and a socket through which all of i
 # _inspect.py       inspect_context; _report.py: what it tells; _reading.py: how the variables are read; _drawing.py: how it is drawn
 # _following.py     trace and watch_switches; _feed.py: what they have in common
 # _benchmark.py     what operations cost on a context, now
-# _watchdog.py      the thread that looks for what is stuck; _owners.py: at owners; _heartbeat.py: at event loops
-# _loops.py         an event loop, as other threads see it; _stacks.py: where a task or a thread is
-# _serving.py       serve: the socket that `dspex top` attaches to; _socket_file.py: how it is made; _answering.py: one client; _watching.py: one that watches
-# _snapshots.py     the tree and the totals, for all clients; _details.py: all of one thing; _events.py: what happened lately; _timing.py: how long operations take
-# _spots.py         what is below what, and by which path; _finding.py: what a name means; _slices.py: work in slices
-# _client.py        connect: the other end; _lines.py: what both speak; _commands.py: `dspex tree` and `dspex inspect`
-# _shown.py         values on one line; _contexts.py: which context is meant; _bounds.py: bounds, as arguments
+# _watchdog/        a thread that looks for what is stuck: owners, event loops, and where they are
+# _service/         the socket that `dspex top` attaches to: what it serves, its other end, and what is printed of it
+# _shown.py         values on one line; _contexts.py: which context is meant; _bounds.py: bounds, as arguments; _loops.py: a loop, as other threads see it
 
 from __future__ import annotations
 
@@ -31,23 +27,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._attach import Attachment as Attachment, attach as attach, detach as detach
     from ._benchmark import BenchmarkReport as BenchmarkReport, OperationCost as OperationCost, benchmark_operations as benchmark_operations
-    from ._client import MonitoredService as MonitoredService, ServiceWatch as ServiceWatch, connect as connect
     from ._following import SwitchWatch as SwitchWatch, Trace as Trace, trace as trace, watch_switches as watch_switches
     from ._inspect import describe_context as describe_context, inspect_context as inspect_context
     from ._report import ContextReport as ContextReport, VariableFacts as VariableFacts
-    from ._serving import MonitorServer as MonitorServer, child_spec as child_spec, serve as serve
-    from ._watchdog import Watchdog as Watchdog, watchdog as watchdog
+    from ._service.client import MonitoredService as MonitoredService, ServiceWatch as ServiceWatch, connect as connect
+    from ._service.serving import MonitorServer as MonitorServer, child_spec as child_spec, serve as serve
+    from ._watchdog.watchdog import Watchdog as Watchdog, watchdog as watchdog
 
 # Loaded when they are first asked for.
 _ROOMS: dict[str, tuple[str, ...]] = {
     "_attach": ("Attachment", "attach", "detach"),
     "_benchmark": ("BenchmarkReport", "OperationCost", "benchmark_operations"),
-    "_client": ("MonitoredService", "ServiceWatch", "connect"),
+    "_service.client": ("MonitoredService", "ServiceWatch", "connect"),
     "_following": ("SwitchWatch", "Trace", "trace", "watch_switches"),
     "_inspect": ("describe_context", "inspect_context"),
     "_report": ("ContextReport", "VariableFacts"),
-    "_serving": ("MonitorServer", "child_spec", "serve"),
-    "_watchdog": ("Watchdog", "watchdog"),
+    "_service.serving": ("MonitorServer", "child_spec", "serve"),
+    "_watchdog.watchdog": ("Watchdog", "watchdog"),
 }
 
 __all__ = [

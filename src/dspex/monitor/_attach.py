@@ -10,7 +10,7 @@ from typing import Any, Self
 from ..telemetry import BackendSwitched, ContextChanged, OperationFailed, ProgramCalled, SwitchFailed, VariableOperation, subscribe
 from ._bounds import check_seconds
 from ._sentences import ORDINARY, Sentences
-from ._watchdog import Watchdog
+from ._watchdog.watchdog import Watchdog
 
 _ALWAYS = (BackendSwitched, SwitchFailed, ProgramCalled, ContextChanged)
 _OPERATIONS = (VariableOperation, OperationFailed)

@@ -19,9 +19,9 @@ from .._exceptions import DspexError, in_short
 from ..context._status import ENDED, SERVING, Status
 from ..state import AsyncBridgedState, BridgedState, LocalState
 from ..variables import MASK, Cell, Variable, moment
-from ._owners import name_of, taken_of
 from ._report import VariableFacts
 from ._shown import shown
+from ._watchdog.owners import name_of, taken_of
 
 if TYPE_CHECKING:
     from ..context._inside import Inside

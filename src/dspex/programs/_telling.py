@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -47,7 +47,7 @@ _ENDING: Final = (ContextClosed, ContextCrashed, BridgeClosed)
 
 class Notes:
     """
-    What is noted of one call while it goes on.
+    What is noted of one call, from its beginning on. `returned` or `failed` ends it, in the task that began it.
 
     Attributes:
         trace: who records it, if anybody does.
@@ -64,28 +64,14 @@ class Notes:
         self._placed: float | None = None
         self._pid: int | None = None
         self.trace: CallTrace | None = None
+        if TRACING.tracer is not None:
+            pool = spec.pool if spec.where == "worker" else None
+            self.trace = TRACING.tracer.call(home.id, spec.id, where=spec.where, pool=pool)
 
     @property
     def travelling(self) -> CallTrace | None:
         """The trace, if a worker has a part in it."""
         return self.trace if self.trace is not None and self.trace.carrier() else None
-
-    async def of(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Makes the *call*, and tells of it once it has ended."""
-        if TRACING.tracer is not None:
-            pool = self._spec.pool if self._spec.where == "worker" else None
-            self.trace = TRACING.tracer.call(self._home.id, self._spec.id, where=self._spec.where, pool=pool)
-
-        try:
-            result = await call()
-        except GeneratorExit:  # thrown away with its loop: there is no clock any more, and nobody to tell
-            raise
-        except BaseException as error:
-            self._tell(self._outcome_of(error), error, None)
-            raise
-
-        self._tell("returned", None, result)
-        return result
 
     def placed(self, pid: int | None) -> None:
         """It has a place to run in. An idempotent program's second one, after a worker's death, is no end of waiting."""
@@ -100,6 +86,15 @@ class Notes:
         """The place was in a worker that was gone, and nothing had begun there."""
         self._placed = self._pid = None
 
+    def returned(self, result: Any) -> None:
+        """It has ended, with *result*."""
+        self._tell("returned", None, result.usage if isinstance(result, Prediction) else {})
+
+    def failed(self, error: BaseException) -> None:
+        """It has ended, with *error*. One that is thrown away together with its loop has no clock, and nobody to tell."""
+        if not isinstance(error, GeneratorExit):
+            self._tell(self._outcome_of(error), error, {})
+
     def _outcome_of(self, error: BaseException) -> Outcome:
         for kinds, outcome in _WHEREVER:
             if isinstance(error, kinds):
@@ -111,8 +106,7 @@ class Notes:
         # A scope whose deadline has passed is told by nothing else than the time.
         return "timeout" if self._until != -math.inf and anyio.current_time() >= self._until else "cancelled"
 
-    def _tell(self, outcome: Outcome, error: BaseException | None, result: Any) -> None:
-        usage: Mapping[str, Any] = result.usage if isinstance(result, Prediction) else {}
+    def _tell(self, outcome: Outcome, error: BaseException | None, usage: Mapping[str, Any]) -> None:
         if self.trace is not None:
             self.trace.ended(outcome, error, usage)
 

@@ -146,13 +146,27 @@ class Bound:
             CallTimeout, Overloaded, CallCycle, ContextClosed: as they say.
 
         """
-        if TRACING.tracer is None and not PROGRAM_CALLED.heard:
-            return await self._call(inputs, None, timeout=timeout, wait=wait)
+        notes = None if TRACING.tracer is None and not PROGRAM_CALLED.heard else self._notes()
+        try:
+            shape = self._shape()
+            check_timeout(timeout)
+            given = self._given(inputs)
+            shape.check(self.spec.id, given)
+            with link(self._home.id, self.spec.id) as above:
+                async with self._home.enter_call(self.spec.id):
+                    self._calls += 1
+                    run = self._in_worker if self.spec.where == "worker" else self._in_host
+                    result = await run(given, shape, above, timeout=timeout, wait=wait, notes=notes)
+        except BaseException as error:
+            if notes is not None:
+                notes.failed(error)
 
-        from ._telling import Notes  # most calls nobody is told of
+            raise
 
-        notes = Notes(self._home, self.spec)
-        return await notes.of(lambda: self._call(inputs, notes, timeout=timeout, wait=wait))
+        if notes is not None:
+            notes.returned(result)
+
+        return result
 
     async def map(
         self,
@@ -173,18 +187,10 @@ class Bound:
 
         return await map_in_order(self.call, iterable, MAP_LIMIT if limit is None else limit)
 
-    async def _call(self, inputs: Mapping[str, Any] | None, notes: Notes | None, *, timeout: float | None, wait: bool) -> Any:
-        shape = self._shape()
-        check_timeout(timeout)
-        given = self._given(inputs)
-        shape.check(self.spec.id, given)
-        with link(self._home.id, self.spec.id) as above:
-            async with self._home.enter_call(self.spec.id):
-                self._calls += 1
-                if self.spec.where == "worker":
-                    return await self._in_worker(given, shape, notes, timeout=timeout, above=above, wait=wait)
+    def _notes(self) -> Notes:
+        from ._telling import Notes  # most calls nobody is told of
 
-                return await self._in_host(given, shape, notes, timeout=timeout, nested=bool(above), wait=wait)
+        return Notes(self._home, self.spec)
 
     def _given(self, inputs: Any) -> dict[str, Any]:
         if inputs is not None and not isinstance(inputs, Mapping):
@@ -204,16 +210,16 @@ class Bound:
         return self.spec.shape
 
     async def _in_host(
-        self, inputs: dict[str, Any], shape: Shape, notes: Notes | None, *, timeout: float | None, nested: bool, wait: bool
+        self, inputs: dict[str, Any], shape: Shape, above: tuple[str, ...], *, timeout: float | None, wait: bool, notes: Notes | None
     ) -> Any:
         with anyio.move_on_after(timeout) as scope:
-            return await self._run(copied_inputs(self.spec.id, inputs, shape.text), shape, notes, nested=nested, wait=wait)
+            return await self._run(copied_inputs(self.spec.id, inputs, shape.text), shape, nested=bool(above), wait=wait, notes=notes)
 
         assert scope.cancelled_caught
         assert timeout is not None
         raise CallTimeout(what=f"Program {self.spec.id!r}", seconds=timeout)
 
-    async def _run(self, inputs: dict[str, Any], shape: Shape, notes: Notes | None, *, nested: bool, wait: bool) -> Any:
+    async def _run(self, inputs: dict[str, Any], shape: Shape, *, nested: bool, wait: bool, notes: Notes | None) -> Any:
         run = self.spec.run
         assert run is not None
         home = self._home if shape.takes_context else None
@@ -226,10 +232,10 @@ class Bound:
         return await run_in_task(self.spec.id, run, inputs, home)
 
     async def _in_worker(
-        self, inputs: dict[str, Any], shape: Shape, notes: Notes | None, *, timeout: float | None, above: tuple[str, ...], wait: bool
+        self, inputs: dict[str, Any], shape: Shape, above: tuple[str, ...], *, timeout: float | None, wait: bool, notes: Notes | None
     ) -> Any:
         pool = await self._home.pool(self.spec.pool)
-        call = self._worker_call(inputs, shape, notes, chain=above, wait=wait)
+        call = self._worker_call(inputs, shape, chain=above, wait=wait, notes=notes)
         until = math.inf if timeout is None else anyio.current_time() + timeout
         try:
             answer = await pool.call(call if timeout is None else evolve(call, timeout=timeout))
@@ -254,7 +260,7 @@ class Bound:
         run = self.spec.run
         return inputs if run is None or inputs is None else restored_inputs(run, inputs)
 
-    def _worker_call(self, inputs: dict[str, Any], shape: Shape, notes: Notes | None, *, chain: tuple[str, ...], wait: bool) -> WorkerCall:
+    def _worker_call(self, inputs: dict[str, Any], shape: Shape, *, chain: tuple[str, ...], wait: bool, notes: Notes | None) -> WorkerCall:
         from dspex.worker.host.port import WorkerCall  # a context that stays local never loads the workers' floor
 
         assert self.spec.key is not None

@@ -21,7 +21,7 @@ from . import _names
 from ._names import error_message, error_type
 from ._replay import Replay, below
 from ._restarts import Restarts
-from ._worker_spans import own_span, parse_parent, spans_below
+from ._worker_spans import ordered, parse_parent, parse_span
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext, TracerProvider
 
     from .._records import SwitchStep
+    from ._worker_spans import WorkerSpan
 
 SLICE: Final = 32
 """Spans that are made in one step of the loop: half a millisecond's worth, with a processor that is quick."""
@@ -175,20 +176,31 @@ class CallSpan:
         """See `CallTrace.told`."""
         self._lost += lost
         with self._spans.care:
-            root = self._context
-            own = own_span(spans, root.trace_id, root.span_id)
-            if own is not None:
+            root, root_id = self._context, self._context.span_id
+            own = parse_span(spans[0], root.trace_id) if spans else None
+            if own is not None and own.parent_id == root_id != own.span_id:
                 about: dict[str, str | int] = {**self._about, **({} if self._pid is None else {_names.PROCESS: self._pid})}
+                root_id = own.span_id
                 root = self._spans.replay.make(own, root, name=_names.RUN.name, kind=_SERVER, attributes=about)
 
             elif spans:
                 self._lost += 1
 
-            yield from self._make_spans(spans[1:], root, root.span_id if own is None else own.span_id)
+            yield from self._make_spans(spans[1:], root, root_id)
             yield from self._make_operations(root)
 
     def _make_spans(self, rows: Sequence[Any], root: SpanContext, root_id: int) -> Iterator[None]:
-        found = spans_below(rows, root.trace_id, root_id, self._context.span_id)
+        """Makes the program's spans below *root*, whose id is *root_id* in the worker."""
+        spans: list[WorkerSpan] = []
+        for number, row in enumerate(rows, 1):
+            span = parse_span(row, root.trace_id)
+            if span is not None:
+                spans.append(span)
+
+            if not number % SLICE:
+                yield
+
+        found = ordered(spans, root_id, self._context.span_id)
         self._lost += len(rows) - len(found)
         made = {root_id: root}
         for number, (span, parent) in enumerate(found, 1):

@@ -45,36 +45,29 @@ class WorkerSpan(NamedTuple):
     version: str
 
 
-def own_span(rows: Sequence[Any], trace_id: int, call_id: int) -> WorkerSpan | None:
-    """The worker's own span among *rows*, which has to be the first and below the call's span *call_id*; None if it isn't there."""
-    span = _span(rows[0], trace_id) if rows else None
-    return span if span is not None and span.parent_id == call_id and span.span_id != call_id else None
-
-
-def spans_below(rows: Sequence[Any], trace_id: int, root_id: int, call_id: int) -> list[tuple[WorkerSpan, int]]:
+def ordered(spans: Sequence[WorkerSpan], root_id: int, call_id: int) -> list[tuple[WorkerSpan, int]]:
     """
-    The program's spans among *rows*, each after its parent, with the id of that: of the span *root_id* where it has none among them.
+    The program's *spans*, each after its parent, with the id of that: of the span *root_id* where it has none among them.
 
     Those that go round in a circle are left out, and so are ids that are taken.
     """
     found: dict[int, WorkerSpan] = {}
-    for row in rows:
-        span = _span(row, trace_id)
-        if span is not None and span.span_id not in found and span.span_id not in (root_id, call_id):
-            found[span.span_id] = span
+    for span in spans:
+        if span.span_id not in (root_id, call_id):
+            found.setdefault(span.span_id, span)
 
     below: dict[int, list[WorkerSpan]] = defaultdict(list)
     for span in found.values():
         below[span.parent_id if span.parent_id in found else root_id].append(span)
 
-    ordered: list[tuple[WorkerSpan, int]] = []
+    inwards: list[tuple[WorkerSpan, int]] = []
     parents = deque([root_id])
     while parents:
         parent = parents.popleft()
-        ordered.extend((span, parent) for span in below[parent])
+        inwards.extend((span, parent) for span in below[parent])
         parents.extend(span.span_id for span in below[parent])
 
-    return ordered
+    return inwards
 
 
 def parse_parent(parent: str, trace_id: int) -> int | None:
@@ -86,7 +79,8 @@ def parse_parent(parent: str, trace_id: int) -> int | None:
     return _id(parts[2], 16) or None
 
 
-def _span(row: Any, trace_id: int) -> WorkerSpan | None:
+def parse_span(row: Any, trace_id: int) -> WorkerSpan | None:
+    """The span that *row* tells of; None unless it is one of the trace *trace_id*."""
     if not _is(row, dict) or _id(row.get("trace"), 32) != trace_id:
         return None
 

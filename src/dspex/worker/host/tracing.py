@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import time_ns
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import anyio.lowlevel
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # What a worker sends of its spans: no more of it is looked at.
 MAX_SPANS: Final = 512
 MAX_BYTES: Final = 1 << 18
+# Of so many one step of the loop makes data.
+SLICE: Final = 32
 _LIMITS: Final = Limits(depth=8, containers=4096)
 # Characters of what a worker calls a variable.
 _MAX_NAME: Final = 256
@@ -75,28 +77,36 @@ def variable_of(name: str, args: Sequence[Any]) -> str | None:
 
 async def tell(trace: CallTrace, outcome: Outcome | None) -> None:
     """Tells *trace* what the worker recorded of its call, when that has ended as *outcome*; None: nobody knows how."""
-    spans, lost = ([], 0) if outcome is None else _received(outcome.meta)
+    rows, lost = ([], 0) if outcome is None else _received(outcome.meta)
+    spans: list[Any] = []
+    for row in rows:
+        spans.append(_decoded(row))
+        if not len(spans) % SLICE:
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+
     for _ in trace.told(spans, lost):
         # Many spans are no reason to hold up others, and a cancelled call has them too.
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
 
 def _received(meta: Mapping[Any, Any]) -> tuple[list[Any], int]:
-    """The spans in *meta*, as plain data of any shape, and how many more there were."""
+    """What may be spans in *meta*, each encoded, and how many more there were."""
     blob, unsent = meta.get("spans"), meta.get("unsent")
     lost = unsent if type(unsent) is int and 0 <= unsent < 1 << 32 else 0
     rows: Any = _decoded(blob) if type(blob) is bytes and len(blob) <= MAX_BYTES else None
-    if not isinstance(rows, list):
+    if not _is_list(rows):
         return [], lost + (blob is not None)
 
-    sent = cast("list[Any]", rows)
-    spans = [_decoded(row) for row in sent[:MAX_SPANS] if isinstance(row, bytes)]
-    found = [span for span in spans if span is not None]
-    return found, lost + len(sent) - len(found)
+    return rows[:MAX_SPANS], lost + len(rows[MAX_SPANS:])
 
 
-def _decoded(data: bytes) -> Any:
+def _is_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _decoded(data: Any) -> Any:
+    """What *data* holds; None for what is no encoded value."""
     try:
-        return codec.decode(data, limits=_LIMITS)
+        return codec.decode(data, limits=_LIMITS) if type(data) is bytes else None
     except Malformed:
         return None

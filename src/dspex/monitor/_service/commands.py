@@ -12,11 +12,11 @@ from typing import Any, TextIO
 
 import anyio
 
-from .._exceptions import MonitorUnreachable
-from ..supervision import Branch, Tree
-from . import _sheet
-from ._client import MonitoredService, connect
-from ._shown import one_line
+from ..._exceptions import MonitorUnreachable
+from ...supervision import Branch, Tree
+from .._shown import one_line
+from . import sheet as drawn_sheet
+from .client import MonitoredService, connect
 
 _LONGEST_ERROR = 1000
 
@@ -87,9 +87,9 @@ def _print_detail(hello: Mapping[str, Any], answer: Any) -> None:
     if _is_looked_at(sys.stdout):
         from rich.console import Console
 
-        Console(soft_wrap=True).print(_sheet.as_rich(sheet))
+        Console(soft_wrap=True).print(drawn_sheet.as_rich(sheet))
     else:
-        print(_sheet.as_text(sheet))
+        print(drawn_sheet.as_text(sheet))
 
 
 def _is_looked_at(stream: TextIO) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Final
 
-from ..supervision._stopping import _frames
+from ...supervision._stopping import _frames
 
 DEEPEST: Final = 50
 """Frames that are told; of more, the outermost are counted."""

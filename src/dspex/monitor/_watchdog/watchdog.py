@@ -12,14 +12,14 @@ from time import monotonic, process_time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ..telemetry import ChildChanged, ContextChanged, subscribe
-from ._bounds import check_seconds
-from ._heartbeat import Heartbeat
-from ._loops import Loop
-from ._owners import Owners
+from ...telemetry import ChildChanged, ContextChanged, subscribe
+from .._bounds import check_seconds
+from .._loops import Loop
+from .heartbeat import Heartbeat
+from .owners import Owners
 
 if TYPE_CHECKING:
-    from ..telemetry import Subscription
+    from ...telemetry import Subscription
 
 PACE: Final = 0.02
 """Seconds between two portions of owners, where there are more than one: 100,000 are looked at in 4 seconds, for a hundredth of a processor."""

@@ -8,13 +8,13 @@ from typing import Any, Final
 import anyio
 import msgspec
 
-from ._details import detail
-from ._events import Ring
-from ._finding import Finder, NotFound, is_top
-from ._lines import BadLine, Peer, Request, Selection, checked
-from ._snapshots import Shared, Snapshots
-from ._spots import Spot, is_live
-from ._timing import Timing
+from .details import detail
+from .events import Ring
+from .finding import Finder, NotFound, is_top
+from .lines import BadLine, Peer, Request, Selection, checked
+from .snapshots import Shared, Snapshots
+from .spots import Spot, is_live
+from .timing import Timing
 
 # Seconds between two snapshots that a new selection brings about.
 _HASTE: Final = 0.05
@@ -107,7 +107,7 @@ class Watcher:
             return None
 
     def _time(self, spot: Spot | None) -> None:
-        from ..context import Context
+        from ...context import Context
 
         context = spot.thing if spot is not None and isinstance(spot.thing, Context) else None
         if self._timing is not None and self._timing.context is not context:

@@ -12,13 +12,13 @@ from typing import Any, Final
 import anyio
 import msgspec
 
-from .._version import __version__
-from ._details import detail
-from ._events import Ring
-from ._finding import Finder, NotFound, is_top
-from ._lines import PROTOCOL, BadLine, Peer, Request, encodable
-from ._snapshots import Snapshots
-from ._watching import Watcher, described, overview
+from ..._version import __version__
+from .details import detail
+from .events import Ring
+from .finding import Finder, NotFound, is_top
+from .lines import PROTOCOL, BadLine, Peer, Request, encodable
+from .snapshots import Snapshots
+from .watching import Watcher, described, overview
 
 # Seconds that a client has to say what it wants, and to take what it is sent.
 _PATIENCE_FOR_REQUEST: Final = 10.0

@@ -6,8 +6,8 @@ from collections import deque
 from time import perf_counter
 from typing import Any, Final
 
-from ..context import Context
-from ..telemetry import OperationFailed, VariableOperation
+from ...context import Context
+from ...telemetry import OperationFailed, VariableOperation
 
 # Of more operations in one interval the last ones tell the percentiles.
 _SAMPLES: Final = 4096

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Final, Self
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from ..supervision import Branch, ChildSpec
-from ._answering import Answers
-from ._lines import MAX_REQUEST, Peer, encoded
-from ._socket_file import File, listen, peer_uid, remove
+from ...supervision import Branch, ChildSpec
+from .answering import Answers
+from .lines import MAX_REQUEST, Peer, encoded
+from .socket_file import File, listen, peer_uid, remove
 
 if TYPE_CHECKING:
-    from ..supervision import Delays, OnLimit, Restart
+    from ...supervision import Delays, OnLimit, Restart
 
 log = logging.getLogger(__name__)
 

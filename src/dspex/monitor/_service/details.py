@@ -10,23 +10,23 @@ from typing import Any, Final
 
 import attrs
 
-from .._exceptions import in_short
-from ..bridge import Bridge
-from ..context import Context
-from ..context._family import Contexts
-from ..supervision import Branch, bounded
-from ..supervision._branch import branch as branch_of_child
-from ..supervision._told import Told
-from ..variables import Cell
-from ..variables._misfit import MASK
-from ..variables._records import moment
-from ..worker.host.pool import WorkerPool
-from ..worker.host.seats import Seat
-from ..worker.host.statistics import WorkerStatistics
-from ._events import Ring
-from ._shown import one_line, shown
-from ._snapshots import as_node
-from ._spots import Spot
+from ..._exceptions import in_short
+from ...bridge import Bridge
+from ...context import Context
+from ...context._family import Contexts
+from ...supervision import Branch, bounded
+from ...supervision._branch import branch as branch_of_child
+from ...supervision._told import Told
+from ...variables import Cell
+from ...variables._misfit import MASK
+from ...variables._records import moment
+from ...worker.host.pool import WorkerPool
+from ...worker.host.seats import Seat
+from ...worker.host.statistics import WorkerStatistics
+from .._shown import one_line, shown
+from .events import Ring
+from .snapshots import as_node
+from .spots import Spot
 
 VARIABLES: Final = 100
 """So many variables of a context are shown."""

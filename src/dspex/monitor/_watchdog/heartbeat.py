@@ -11,10 +11,10 @@ import threading
 from _thread import get_ident
 from time import monotonic
 
-from ..telemetry._hooks import LOOP_HELD
-from ._loops import Loop
-from ._sentences import milliseconds
-from ._stacks import stack_of_thread
+from ...telemetry._hooks import LOOP_HELD
+from .._loops import Loop
+from .._sentences import milliseconds
+from .stacks import stack_of_thread
 
 
 class Heartbeat:
@@ -88,7 +88,7 @@ class Heartbeat:
         self._held = True
         name = _name_of(self.loop.thread)
         if LOOP_HELD.heard:
-            from ..telemetry import LoopHeld
+            from ...telemetry import LoopHeld
 
             LOOP_HELD.tell(LoopHeld(thread=name, seconds=seconds, stack=stack))
 

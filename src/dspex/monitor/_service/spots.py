@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from ..bridge import Bridge
-from ..context import Context
-from ..context._family import Contexts
-from ..supervision._child import Child
-from ..supervision._told import Told
-from ..telemetry._live import BRIDGES, CONTEXTS, FAMILIES, ROOTS
-from ..worker.host.pool import WorkerPool
+from ...bridge import Bridge
+from ...context import Context
+from ...context._family import Contexts
+from ...supervision._child import Child
+from ...supervision._told import Told
+from ...telemetry._live import BRIDGES, CONTEXTS, FAMILIES, ROOTS
+from ...worker.host.pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

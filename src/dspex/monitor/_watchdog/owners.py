@@ -13,12 +13,12 @@ from itertools import compress, islice
 from operator import attrgetter
 from typing import Any, Final
 
-from ..context._mailbox import TAKEN, Request
-from ..telemetry._hooks import OWNER_STUCK
-from ..telemetry._live import CONTEXTS
-from ._contexts import label_of
-from ._sentences import milliseconds
-from ._stacks import stack_of_task
+from ...context._mailbox import TAKEN, Request
+from ...telemetry._hooks import OWNER_STUCK
+from ...telemetry._live import CONTEXTS
+from .._contexts import label_of
+from .._sentences import milliseconds
+from .stacks import stack_of_task
 
 PORTION: Final = 500
 """Contexts that are looked at in one go: a fraction of a millisecond, for which a loop that wants to run may have to wait."""
@@ -100,7 +100,7 @@ class Owners:
 
         turn.told = True
         if OWNER_STUCK.heard:
-            from ..telemetry import OwnerStuck
+            from ...telemetry import OwnerStuck
 
             told = OwnerStuck(context_id=inside.id, context_name=inside.name, operation=turn.name, seconds=seconds, stack=stack)
             OWNER_STUCK.tell(told)

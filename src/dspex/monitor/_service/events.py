@@ -16,11 +16,11 @@ from typing import Any, Final, Literal
 
 from attrs import frozen
 
-from .. import telemetry
-from .._exceptions import in_short
-from ..telemetry import Record, Subscription
-from ._shown import one_line
-from ._spots import escaped
+from ... import telemetry
+from ..._exceptions import in_short
+from ...telemetry import Record, Subscription
+from .._shown import one_line
+from .spots import escaped
 
 # How many events are kept of each share.
 _SHARES: Final = {"calls": 50, "well": 75, "trouble": 75}

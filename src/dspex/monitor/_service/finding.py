@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 
 import anyio
 
-from ..context import Context
-from ..telemetry._live import CONTEXTS
-from ..worker.host.seats import Seat
-from ._lines import listed
-from ._slices import Slices
-from ._spots import TOP, RootNames, Spot, roots, stands_alone
+from ...context import Context
+from ...telemetry._live import CONTEXTS
+from ...worker.host.seats import Seat
+from .lines import listed
+from .slices import Slices
+from .spots import TOP, RootNames, Spot, roots, stands_alone
 
 # How many contexts that are below something else are passed over at once.
 _STRIDE = 1000

@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 import anyio
 import msgspec
 
-from .._exceptions import MonitorUnreachable
-from ._lines import MAX_ANSWER, PROTOCOL, BadLine, Peer, checked, encodable
+from ..._exceptions import MonitorUnreachable
+from .lines import MAX_ANSWER, PROTOCOL, BadLine, Peer, checked, encodable
 
 # Seconds that a service has for its first line, and for an answer. One that is held up for longer has other problems, which that tells of.
 _PATIENCE: Final = 10.0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from ..supervision._drawing import LOOKS, width
-from ._shown import one_line
+from ...supervision._drawing import LOOKS, width
+from .._shown import one_line
 
 if TYPE_CHECKING:
     from rich.console import Group

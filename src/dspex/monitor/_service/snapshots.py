@@ -15,16 +15,16 @@ import anyio
 import msgspec
 from attrs import frozen
 
-from ..context import Context, Status
-from ..supervision import bounded, others_line
-from ..telemetry._live import BRIDGES, CONTEXTS, RESTARTS
-from ._lines import encodable
-from ._slices import Slices
-from ._spots import TOP, RootNames, Spot, escaped, roots, stands_alone
+from ...context import Context, Status
+from ...supervision import bounded, others_line
+from ...telemetry._live import BRIDGES, CONTEXTS, RESTARTS
+from .lines import encodable
+from .slices import Slices
+from .spots import TOP, RootNames, Spot, escaped, roots, stands_alone
 
 if TYPE_CHECKING:
-    from ..supervision import Branch
-    from ._events import About, Ring
+    from ...supervision import Branch
+    from .events import About, Ring
 
 # So many of what stands alone are in a snapshot, and as many contexts that do.
 _ROOTS: Final = 40
@@ -289,6 +289,6 @@ def _fact(fact: Any) -> Any:
 
 
 def _more(others: dict[str, int]) -> str:
-    from ..supervision import Branch
+    from ...supervision import Branch
 
     return others_line(Branch("", others=others))
