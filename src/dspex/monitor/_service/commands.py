@@ -83,7 +83,7 @@ def _print_tree(hello: Mapping[str, Any], answer: Any) -> None:
 
 
 def _print_detail(hello: Mapping[str, Any], answer: Any) -> None:
-    sheet = _sheet.of(answer)
+    sheet = drawn_sheet.of(answer)
     if _is_looked_at(sys.stdout):
         from rich.console import Console
 
