@@ -43,7 +43,7 @@ DEFAULT_POOL: Final = "default"
 _MARGIN: Final = 1.0
 _numbers = itertools.count(1)
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class BridgeOptions(PoolOptions, total=False):

@@ -23,7 +23,7 @@ KEY = "dspex-call"
 MAX_OPEN = 4096
 """Spans that have begun and not ended, of all calls. Of those on top nothing is told."""
 
-prepared = False
+prepared: bool = False
 """Whether it was looked for the SDK."""
 
 _preparing = threading.Lock()

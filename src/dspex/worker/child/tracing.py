@@ -55,13 +55,13 @@ class Trace:
     """
 
     def __init__(self, trace_id: str, parent_id: str, flags: str, state: str) -> None:
-        self.trace_id = trace_id
-        self.span_id = os.urandom(8).hex()
-        self.flags = flags
-        self.state = state
+        self.trace_id: str = trace_id
+        self.span_id: str = os.urandom(8).hex()
+        self.flags: str = flags
+        self.state: str = state
         self.attributes: Dict[str, Any] = {}
         self.status: List[Any] = [UNSET, ""]
-        self.over = False
+        self.over: bool = False
         self._parent_id = parent_id
         self._events: List[List[Any]] = []
         self._spans: List[Dict[str, Any]] = []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Told: TypeAlias = Literal["drained", "killed", "died", "never started"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class Chronicle:
