@@ -277,6 +277,7 @@ def test_import_is_light():
         "pydantic",
         "rich",
         "sqlite3",
+        "textual",
         "trio",
         "uvloop",
     ]

@@ -8,6 +8,8 @@ import pytest
 from top.snapshots import SERVICE, event, node, of_context, of_pool, root, shop, snapshot
 from top.views import Looking
 
+from dspex._top._sheet import _harmless
+
 HOSTILE = "\x1b[2J[bold red]boo[/] [@click=app.quit]x[/] ]["
 
 
@@ -37,13 +39,12 @@ async def test_the_selection_and_the_scroll_survive_updates():
     many = [node(f"n{number:03}") for number in range(200)]
     async with Looking(snapshot(root(*many))) as view:
         await view.press("end")
-        assert view.sees("n199")
-        place = next(number for number, line in enumerate(view.screen()) if "n199" in line)
+        place = next(number for number, line in enumerate(view.screen()) if "● n199" in line)
         for after in range(1, 6):
             await view.show(snapshot(root(*[node(f"new{number}") for number in range(after)], *many), after=after))
 
         assert view.model.node.name == "n199"
-        assert "n199" in view.screen()[place]
+        assert "● n199" in view.screen()[place]
 
 
 async def test_scrolling_away_from_the_cursor_is_left_alone():
@@ -51,7 +52,7 @@ async def test_scrolling_away_from_the_cursor_is_left_alone():
     async with Looking(snapshot(root(*many))) as view:
         view.app._tree.scroll_to(y=100, animate=False, immediate=True)
         await view.show(snapshot(root(*many), after=1))
-        assert view.sees("n100")
+        assert view.sees("● n100")
         assert view.model.cursor == 0
 
 
@@ -255,6 +256,24 @@ async def test_a_lost_connection_is_shown_and_made_again():
         assert view.feed.asked[-1] == "/"
 
 
+async def test_it_is_said_when_it_is_tried_again():
+    view = Looking()
+    view.feed.refuse = "there is no such socket"
+    async with view:
+        await view.until(lambda: view.sees("not connected"))
+        view.app._again_at = 4.0
+        view.app._look_at_clock()
+        await view.until(lambda: view.sees("again in 4 s"))
+
+
+async def test_a_connection_that_is_lost_in_a_pause_is_said_too():
+    async with Looking(snapshot()) as view:
+        await view.press("space")
+        view.feed.refuse = "nobody listens there"
+        view.feed.lose()
+        await view.until(lambda: view.sees("✖ not connected") and view.sees("the service has hung up"))
+
+
 async def test_a_service_that_is_not_there_is_said_in_words():
     view = Looking()
     view.feed.refuse = "there is no such socket"
@@ -306,6 +325,12 @@ async def test_any_terminal_is_drawn_on(size):
         await view.press(*["down"] * 6)
         await view.show(snapshot(selected=of_context(), after=1))
         assert any(line.strip() for line in view.screen())
+
+
+def test_nothing_but_letters_reaches_the_terminal():
+    """Whatever a line is made of."""
+    assert _harmless("fine — ✖ 日本") == "fine — ✖ 日本"
+    assert _harmless("\x1b[2J\u202e\n") == r"\x1b[2J\u202e\n"
 
 
 async def test_ten_thousand_nodes_stay_usable():

@@ -310,6 +310,12 @@ def test_what_changed_while_another_was_selected_is_no_news():
     assert model.changed == {}
 
 
+def test_while_another_was_selected_there_is_a_gap():
+    looks = [of_context(), of_context(), of_pool(), of_context()]
+    model = looking_at(*(snapshot(selected=detail, after=number) for number, detail in enumerate(looks)))
+    assert model.remembered.of("shop/lobby").ring("rate").samples == (1240, 1240, None, 1240)
+
+
 def test_another_context_of_the_same_name_is_another():
     model = looking_at(snapshot(selected=of_context(visits=40)), snapshot(selected=of_context(visits=1, id="ctx_9"), after=1))
     assert model.changed == {}

@@ -139,8 +139,7 @@ class Top(App[int]):
     def _tell(self, news: Service | Snapshot | Lost) -> None:
         self._take(news)
         self._look_at_clock()
-        if not self.model.paused:
-            self._draw()
+        self._draw()
 
     def _take(self, news: Service | Snapshot | Lost) -> None:
         self._last_came = self._clock()
