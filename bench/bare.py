@@ -25,7 +25,7 @@ NAME = "dspex_bare"
 # What only telemetry has: attributes and names of which one in a condition, or in a statement of its own, makes it telemetry's.
 ATTRIBUTES = frozenset({"heard", "probe", "untold", "sinks", "tell_status"})
 OF_REQUESTS = frozenset({"since", "taken"})
-NAMES = frozenset({"TRACING", "CONTEXTS", "BRIDGES", "FAMILIES", "ROOTS", "RESTARTS", "tell_switch", "probe"})
+NAMES = frozenset({"TRACING", "CONTEXTS", "BRIDGES", "FAMILIES", "ROOTS", "RESTARTS", "tell_switch", "probe", "tracer"})
 
 
 def is_telemetrys(node: ast.AST) -> bool:
@@ -63,6 +63,14 @@ class Stripped(ast.NodeTransformer):
 
         return [self.visit(statement) for statement in node.orelse] or ast.Pass()
 
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        """Whatever is made only if somebody listens: else there is a constant in its place."""
+        if not is_telemetrys(node.test):
+            return self.generic_visit(node)
+
+        self.taken += 1
+        return next(arm for arm in (node.body, node.orelse) if isinstance(arm, ast.Constant))
+
     def visit_Expr(self, node: ast.Expr) -> Any:
         """Whatever tells."""
         if isinstance(node.value, ast.Call) and is_telemetrys(node.value.func):
@@ -77,7 +85,7 @@ class Stripped(ast.NodeTransformer):
             self.taken += 1
             return ast.Pass()
 
-        return node
+        return self.generic_visit(node)
 
     visit_Assign = visit_AnnAssign = _visit_assignment  # noqa: N815 - ast's spelling
 
@@ -86,10 +94,14 @@ class Stripped(ast.NodeTransformer):
 SEAM = (
     """        if self.is_observed():
             self._open_eye()
-        else:
-            self.probe = None
-            self.eye = self.hub
-            self.cells = self.known
+            return
+
+        self.probe = None
+        self.eye = self.hub
+        self.cells = self.known
+        if self.is_observed():
+            # Somebody came in another thread, in this very step.
+            self._open_eye()
 """,
     """        self.eye = self.hub
         self.cells = self.known

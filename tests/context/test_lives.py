@@ -497,6 +497,20 @@ async def test_a_bridge_given_by_name_is_the_sibling_of_that_id() -> None:
             assert list(bridge.store._sessions) == [ctx.id]
 
 
+class Unasked(Supervisor):
+    """Its children may be very many, and each of them may be looking."""
+
+    def which_children(self) -> Any:
+        raise AssertionError("each child was looked at")
+
+
+async def test_a_bridge_is_looked_for_by_its_name_and_not_among_all_the_children() -> None:
+    async with Bridge() as bridge:
+        inner = Unasked.child_spec("inner", [Context.child_spec("chat", bridge="shared", variables=[COUNT])])
+        async with Unasked([bridge_spec(bridge), inner]):
+            await dspex.whereis("chat").ensure_bridged()
+
+
 async def test_a_bridge_name_that_leads_nowhere_says_what_there_is() -> None:
     for specs, error, sentence in (
         ([bridge_spec(Bridge(), "other"), Context.child_spec("chat", bridge="shared")], ChildNotFound, "It has: chat, other"),

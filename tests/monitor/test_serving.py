@@ -14,10 +14,12 @@ import threading
 
 import anyio
 import pytest
+from context.fragile import Slow
 from monitor.lookers import at, folder, paths, raw, stale, there, until, written
 
-from dspex import Bridge, ChildSpec, Context, Contexts, DynamicSupervisor, Supervisor, Var, monitor
+from dspex import Bridge, ChildSpec, Context, Contexts, DynamicSupervisor, MonitorUnreachable, Supervisor, Var, monitor, telemetry
 from dspex.monitor._service import answering as _answering, serving as _serving
+from dspex.monitor._service.events import Ring
 from dspex.monitor._service.lines import MAX_REQUEST
 from dspex.monitor._service.serving import CLIENTS
 from dspex.telemetry._hooks import CHANNELS
@@ -227,6 +229,10 @@ async def test_the_seventeenth_is_told_that_there_are_too_many(anyio_backend, pa
         async with raw(path) as late:
             assert await late.line() == {"error": "16 clients look at this service already, which is as many as it serves."}
             assert await late.line() is None
+
+        with pytest.raises(MonitorUnreachable, match=r"can't be reached: 16 clients look at this service already, [a-z ]+\.$"):
+            async with monitor.connect(path):
+                pass
 
         await clients.pop().aclose()
         await until(lambda: server.clients == CLIENTS - 1)
@@ -670,6 +676,19 @@ async def test_a_context_of_a_users_own_backend_is_not_disturbed(anyio_backend, 
     assert told["backend"]["kind"] == "custom"
 
 
+async def test_what_an_owner_is_in_is_told(anyio_backend, path):
+    backend = Slow()
+    async with monitor.serve(path), monitor.connect(path) as service, Context(name="slow", backend=backend, variables=[X]) as ctx:
+        assert (await service.inspect("slow"))["doing"] is None
+        backend.hold()
+        async with anyio.create_task_group() as group:
+            group.start_soon(ctx.variables.get, X)
+            group.start_soon(ctx.variables.get, X)
+            await until(lambda: ctx.statistics().pending == 2)
+            assert (await service.inspect("slow"))["doing"] == "get"
+            backend.go_on()
+
+
 # --- watching --------------------------------------------------------------------------------------------------------------------
 
 
@@ -743,6 +762,50 @@ async def test_events_are_told_once_with_those_from_before(anyio_backend, path, 
             assert any(event["text"].startswith("a moved from LocalState to BridgedState: 1 variables") for event in before)
             after = [event for event in (await anext(snapshots))["events"] if event in before]
             assert after == []
+
+
+STACK = "  /app/main.py:14 in <module>\n  /app/routes.py:30 in answer\n  /app/search.py:71 in reindex"
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        (
+            telemetry.LoopHeld(at=0, thread="MainThread", seconds=0.25, stack=STACK),
+            "the event loop of MainThread has been held for 250.0 ms: /app/search.py:71 in reindex, from /app/routes.py:30 in answer",
+        ),
+        (
+            telemetry.OwnerStuck(at=0, context_id="ctx_1", context_name="chat", operation="get", seconds=1.5, stack=STACK),
+            "chat has been in 'get' for 1.5 s: /app/search.py:71 in reindex, from /app/routes.py:30 in answer",
+        ),
+        (
+            telemetry.ContextChanged(
+                at=0, context_id="ctx_1", context_name=None, status="running", backend="LocalState", error=None, lives=2
+            ),
+            "ctx_1 is running again, in life 2",
+        ),
+        (
+            telemetry.WorkerEnded(
+                at=0,
+                bridge="bridge",
+                pool="default",
+                pid=71,
+                ending="died",
+                exit_code=None,
+                signal="SIGSEGV",
+                last_words="importing\nassertion failed\n",
+                seconds=2,
+                served=1,
+            ),
+            "worker 71 of bridge/default died by SIGSEGV after 2.0 s and 1 call, its last words: assertion failed",
+        ),
+    ],
+    ids=lambda thing: type(thing).__name__ if isinstance(thing, telemetry.Record) else "",
+)
+def test_an_event_in_words(record, text):
+    ring = Ring()
+    ring.take(record)
+    assert [event.text for event in ring.since(0)[0]] == [text]
 
 
 async def test_a_secret_is_in_nothing_that_is_sent(anyio_backend, path):

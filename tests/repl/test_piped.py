@@ -38,6 +38,12 @@ def test_a_script_in_a_pipe_gets_its_results_and_errors_and_nothing_else(loop: s
     assert ran.stderr.count("File ") == 1
 
 
+def test_a_context_that_is_inspected_is_drawn_once() -> None:
+    ran = piped("from dspex import monitor\nawait monitor.inspect_context(ctx)\nawait monitor.describe_context(ctx)\n")
+    title, described = "DSPex Context Inspection", "<ContextReport of 'scratch' [running | local | variables: 0]>"
+    assert [line for line in ran.stdout.splitlines() if line in (title, described)] == [title, described, title]
+
+
 def test_a_script_that_exits_decides_the_code() -> None:
     assert piped("exit(3)\nprint('not reached')\n").returncode == 3
     refused = piped("exit('enough')\n")

@@ -216,6 +216,24 @@ def test_a_hook_that_raises_is_logged_once_and_hurts_nobody(caplog: pytest.LogCa
     assert entry.exc_info is not None and "no disk" in str(entry.exc_info[1])
 
 
+class Hopeless:
+    """A hook that can't even be shown."""
+
+    def __repr__(self) -> str:
+        raise ValueError("half made")
+
+    def __call__(self, record: Record) -> None:
+        raise ValueError("no disk")
+
+
+def test_one_that_cant_even_be_shown_hurts_nobody_either(caplog: pytest.LogCaptureFixture) -> None:
+    with telemetry.subscribe(Hopeless()) as subscription:
+        tell(started())
+        assert repr(subscription).startswith("<Subscription of Hopeless [BackendSwitched, ")
+
+    assert [entry.getMessage() for entry in caplog.records] == ["The hook Hopeless failed; of its further failures nothing is said"]
+
+
 @pytest.mark.parametrize("thread", [False, True])
 def test_it_goes_on_listening(thread: bool) -> None:
     calls: list[Record] = []
@@ -250,6 +268,11 @@ class LookAlike: ...
 
 
 LookAlike.__name__ = "LoopHeld"
+
+
+def test_a_name_where_a_class_is_expected_is_told_as_it_came() -> None:
+    with pytest.raises(TypeError, match=r"^only: expected classes of records, got 'LoopHeld'\."):
+        telemetry.subscribe(print, only="LoopHeld")
 
 
 @pytest.mark.parametrize("only", [int, "LoopHeld", ["LoopHeld"], 5, Record, LookAlike, [LoopHeld, None]])

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from types import SimpleNamespace as Namespace
 from typing import Any
 
 import anyio
@@ -17,6 +18,8 @@ from worker_desk import STORE
 
 from dspex import ChildSpec, Context, Contexts, DynamicSupervisor, StartFailed, Supervisor, Var
 from dspex.bridge import Bridge
+from dspex.supervision._bounded import first_of
+from dspex.supervision._standing import Standing
 from dspex.telemetry import _live
 
 COUNT = Var("count", int, 0)
@@ -289,6 +292,30 @@ async def test_of_many_contexts_a_tree_has_those_in_trouble_and_some_of_the_othe
         drawn = family.__branch__()
         assert [child.name for child in drawn.children] == [f"k{number}" for number in range(50)]
         assert dict(drawn.others) == {"running": 10}
+
+
+class Kid:
+    """A child, as far as a tree asks for trouble below it: those of all supervisors are the same ones here, or there would be millions."""
+
+    looked_at = 0
+
+    def __init__(self, kids: dict[str, Kid] | None = None) -> None:
+        self._supervisor = Namespace(_standing=Standing(), _children=kids)
+        self._kids = kids
+        self.run = Namespace(value=self._supervisor)
+
+    @property
+    def is_supervisor(self) -> bool:
+        Kid.looked_at += 1
+        return self._kids is not None
+
+
+def test_i9_however_many_are_below_however_many_few_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Kid, "looked_at", 0)
+    kids = {f"k{number}": Kid() for number in range(2000)}
+    supervisors: Any = {f"s{number}": Kid(kids) for number in range(2000)}
+    assert len(first_of(supervisors, Standing(), 200)) == 200
+    assert Kid.looked_at <= 4000
 
 
 # --- and would it be noticed? ------------------------------------------------------------------------------------------------------

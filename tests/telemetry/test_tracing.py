@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from opentelemetry import baggage, context as otel, trace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -121,6 +122,26 @@ def test_a_switch_that_failed_is_an_error_with_the_step_that_did(traced):
 # --- programs in this process ------------------------------------------------------------------------------------------------------
 
 
+async def test_a_switch_whose_caller_goes_is_no_error_and_none_that_had_not_begun(traced, anyio_backend):
+    async with Context(variables=[COUNT]) as ctx:
+        for steps in range(2, 9, 3):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ctx.ensure_bridged)
+                for _ in range(steps):
+                    await anyio.lowlevel.checkpoint()
+
+                tasks.cancel_scope.cancel()
+
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await ctx.ensure_bridged()
+
+    told = traced.named("dspex.switch")
+    assert told
+    assert [span.status.status_code for span in told] == [StatusCode.UNSET] * len(told)
+    assert all(span.events and "error.type" not in span.attributes for span in told)
+
+
 @pytest.mark.parametrize("kind", ["async", "thread"])
 async def test_what_a_program_in_this_process_records_is_below_its_call(traced, kind, anyio_backend):
     def work() -> None:
@@ -193,6 +214,33 @@ async def test_tokens_are_told_in_the_words_of_the_conventions(traced, anyio_bac
         {"gen_ai.request.model": "test/0", "gen_ai.usage.input_tokens": 12, "gen_ai.usage.output_tokens": 3},
         {"gen_ai.usage.input_tokens": 24, "gen_ai.usage.output_tokens": 6},
     ]
+
+
+async def test_tokens_that_are_no_number_of_tokens_are_not_told_and_a_model_has_no_long_name(traced, anyio_backend):
+    async def ask(count: int) -> Prediction:
+        return Prediction({"answer": "42"}, usage={"m" * 5000: {"prompt_tokens": count, "completion_tokens": (1 << 63) - 1}})
+
+    async with Context() as ctx:
+        program = await ctx.register_program("ask", ask)
+        for count in (1 << 63, -1):
+            await program(count=count)
+
+    for call in traced.named("dspex.call"):
+        told = {name: value for name, value in call.attributes.items() if name.startswith("gen_ai")}
+        assert told == {"gen_ai.request.model": "m" * 1024, "gen_ai.usage.output_tokens": (1 << 63) - 1}
+
+
+async def test_a_programs_class_of_errors_has_no_long_name(traced, anyio_backend):
+    async def fail() -> None:
+        raise type("E" * 5000, (Exception,), {})
+
+    async with Context() as ctx:
+        program = await ctx.register_program("fail", fail)
+        with pytest.raises(ProgramFailed):
+            await program()
+
+    call = traced.one("dspex.call")
+    assert len(call.attributes["error.type"]) == len(call.events[0].attributes["exception.type"]) == 256
 
 
 # --- programs in workers that know OpenTelemetry -----------------------------------------------------------------------------------

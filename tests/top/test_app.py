@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from textual.events import Key
 from top.snapshots import SERVICE, event, node, of_context, of_pool, root, shop, snapshot
 from top.views import Looking
 
@@ -117,11 +118,28 @@ async def test_keys_that_are_typed_into_the_search_do_nothing_else():
         assert view.model.view.word == "q s"
 
 
+async def test_what_is_typed_ahead_of_the_screen_goes_into_the_search():
+    async with Looking(snapshot()) as view:
+        for key in ["slash", *"qust/t", "enter"]:
+            view.app.post_message(Key(key, key if len(key) == 1 else None))
+
+        await view.until(lambda: view.model.view.word == "qust/t" and not view.app._search.has_focus)
+        assert view.app.is_running
+
+
+async def test_a_slash_does_not_go_through_the_help():
+    async with Looking(snapshot()) as view:
+        await view.press("question_mark", "slash")
+        assert not view.app._search.has_class("-open")
+
+
 async def test_a_search_for_nothing_there_says_so():
     async with Looking(snapshot()) as view:
         await view.press("slash")
         await view.type("[bold]")
-        await view.press("enter", "n")
+        await view.press("enter")
+        await view.until(lambda: view.sees("nothing that is shown has '[bold]' in its name"))
+        await view.press("n")
         await view.until(lambda: view.sees("nothing has '[bold]' in its name"))
 
 

@@ -185,6 +185,11 @@ def test_a_context_that_crashed_says_of_what():
     assert "ValueError: the table is gone" in drawn(looked_at(of_context(error="ValueError: the table is gone")))
 
 
+def test_a_context_whose_owner_is_in_an_operation():
+    assert "BridgedState  in 'get'" in drawn(looked_at(of_context(doing="get")))
+    assert "in '" not in drawn(looked_at(of_context(doing=None)))
+
+
 def test_changed_variables_stand_out():
     lines = detail_lines(looked_at(of_context(), changed={"visits": 3}), 60)
     assert next(look for line in lines for text, look in line if text.startswith("visits")) == "changed"

@@ -33,8 +33,8 @@ def complete_names_of(namespace: dict[str, Any]) -> None:
 
 
 def display(value: Any) -> None:
-    """Shows what an expression came to, as the ordinary prompt does; but what can draw itself is drawn."""
-    if not hasattr(value.__class__, "__rich__"):
+    """Shows what an expression came to, as the ordinary prompt does; but what can draw itself is drawn, unless that was just done."""
+    if not hasattr(value.__class__, "__rich__") or getattr(value, "drawn", False) is True:
         sys.__displayhook__(value)
         return
 

@@ -79,7 +79,8 @@ class Top(App[int]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "search", "Search", key_display="/"),
+        # With priority, so that it is obeyed before the next key is given to whoever has the focus: what is typed ahead comes at once.
+        Binding("slash", "search", "Search", key_display="/", priority=True),
         Binding("n", "find(1)", "Next", show=False),
         Binding("N", "find(-1)", "Previous", show=False),
         Binding("t", "trouble", "Trouble"),
@@ -229,7 +230,11 @@ class Top(App[int]):
         """Asks for a part of a name."""
         self._search.add_class("-open")
         self._search.value = ""
-        self._search.focus()
+        self.screen.set_focus(self._search)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether *action* may be asked for now: a slash that is typed into the search is part of a name, and none goes through the help."""
+        return not (action == "search" and (self._search.has_focus or len(self.screen_stack) > 1))
 
     def action_show_all(self) -> None:
         """Ends the search."""
@@ -248,4 +253,6 @@ class Top(App[int]):
     def _keep_found(self, typed: Input.Submitted) -> None:
         self._search.remove_class("-open")
         self._tree.focus()
-        self._tree.show_cursor()
+        word, node = self.model.view.word, self.model.node
+        found = not word or (node is not None and self.model.view.finds(node))
+        self._told(found, f"nothing that is shown has {word!r} in its name")

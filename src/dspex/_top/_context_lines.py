@@ -23,8 +23,8 @@ CHARTS = (
 
 def context_lines(looked: LookedAt, detail: Detail, columns: int) -> Iterator[Line]:
     """How fast it is, what waits, what changes, what it switched to."""
-    backend, counts = detail["backend"], detail["counts"]
-    yield first_line(looked, str(backend["type"]), "switching" if backend.get("switching") else "")
+    backend, counts, doing = detail["backend"], detail["counts"], detail.get("doing")
+    yield first_line(looked, str(backend["type"]), "switching" if backend.get("switching") else f"in {doing!r}" if doing else "")
     yield from pairs([("id", str(detail["id"])), ("lives", counts["lives"])], columns)
     if detail["error"]:
         yield from prose(str(detail["error"]), columns)

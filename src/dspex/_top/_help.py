@@ -35,7 +35,7 @@ MEANING = (
 
 
 class Help(ModalScreen[None]):
-    """Any key closes it."""
+    """The keys, and what they do. It goes with Esc, Enter, space, ? or q."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter,space", "dismiss", "Close")]
     DEFAULT_CSS = """

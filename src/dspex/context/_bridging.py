@@ -128,10 +128,11 @@ class Bridging:
             await load_the_bridge()
             entry.admit()
 
-        if TRACING.tracer is None:
+        tracer = TRACING.tracer
+        if tracer is None:
             await self._ask_for_switch(timeout, on_progress, [])
         else:
-            await self._traced(TRACING.tracer.switch(self.id), timeout, on_progress)
+            await self._traced(tracer.switch(self.id), timeout, on_progress)
 
     async def _traced(self, trace: SwitchTrace | None, timeout: float | None, on_progress: Progress | None) -> None:
         attempt: list[Switch] = []

@@ -37,6 +37,8 @@ from ._status import Status
 
 if TYPE_CHECKING:
     from ..variables import Cell
+    from ._probe import Probe
+    from ._watch import Hub
 
 # Direct deliveries between two yields: at 0.2 us each they hold the loop for a fifth of a millisecond.
 BUDGET = 1000
@@ -211,18 +213,19 @@ class Entry(Observed):
 
             return eye.observe(name, args, getattr(self.backend, name))
         except DspexError as error:
-            self._note_failure(name, args, error)
+            self._note_failure(eye, name, args, error)
             raise
         except Refused as refused:
-            self._note_failure(name, args, refused.error)
+            self._note_failure(eye, name, args, refused.error)
             raise refused.error from None
         except Exception as error:
             crashed = self.crash(error, name)
-            self._note_failure(name, args, error)
+            self._note_failure(eye, name, args, error)
             raise crashed from error
 
-    def _note_failure(self, name: str, args: Sequence[Any], error: BaseException) -> None:
-        if self.probe is not None:
+    def _note_failure(self, eye: Probe | Hub | None, name: str, args: Sequence[Any], error: BaseException) -> None:
+        # Of an operation that began before anybody listened nothing is told, however it ends.
+        if self.probe is not None and self.probe is eye:
             self.probe.failed(name, args, error)
 
     async def serve_sheltered(self) -> None:
@@ -317,10 +320,10 @@ class Entry(Observed):
 
             return await eye.observe_async(name, args, getattr(self.backend, name))
         except Refused as refused:
-            self._note_failure(name, args, refused.error)
+            self._note_failure(eye, name, args, refused.error)
             raise
         except Exception as error:
-            self._note_failure(name, args, error)
+            self._note_failure(eye, name, args, error)
             raise
 
     async def _wait_for_budget(self) -> None:

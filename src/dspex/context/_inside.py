@@ -39,7 +39,7 @@ class Inside(Bridging):
 
     Attributes:
         seat: its place under a supervisor, if it has one: then its life may end and another follow.
-        told: the status that those who listen know of.
+        told: the last status that there was to tell of, whether anybody listened or not.
 
     """
 
@@ -218,12 +218,15 @@ class Inside(Bridging):
         if self.variables.untold:
             self.variables.tell_untold()
 
-        if not CONTEXT_CHANGED.heard or self.status is self.told:
+        if self.status is self.told:
+            return
+
+        self.told = self.status
+        if not CONTEXT_CHANGED.heard:
             return
 
         from ..telemetry import ContextChanged
 
-        self.told = self.status
         told = ContextChanged(
             context_id=self.id,
             context_name=self.name,

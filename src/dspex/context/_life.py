@@ -90,14 +90,14 @@ class Life:
             if self._body.cancel_called:
                 # Stopped where nothing was awaited any more. To ask always would walk through all scopes that this one is in.
                 await anyio.lowlevel.checkpoint_if_cancelled()
+
+            self._up = True
+            self._context.publish()
         except BaseException as error:
             if await self.end(type(error), error, error.__traceback__):
                 raise entry.refusal() from None
 
             raise
-
-        self._up = True
-        self._context.publish()
 
     def _on_crash(self) -> None:
         self._body.cancel()

@@ -44,22 +44,28 @@ class Observed(Service):
         """Puts in place who looks on: a probe, the watches or nobody. Only on the context's own thread."""
         if self.is_observed():
             self._open_eye()
-        else:
-            self.probe = None
-            self.eye = self.hub
-            self.cells = self.known
+            return
+
+        self.probe = None
+        self.eye = self.hub
+        self.cells = self.known
+        if self.is_observed():
+            # Somebody came in another thread, in this very step.
+            self._open_eye()
 
     def _open_eye(self) -> None:
         from ._probe import Probe as Observer
 
-        self.probe = self.eye = Observer(self)
+        # The one there is may be in the middle of an operation.
+        probe = self.probe or Observer(self)
+        self.probe = self.eye = probe
         self.cells = NO_CELLS
 
     def observe(self, sink: Sink) -> None:
         """
         Has *sink* called with each `VariableOperation` and `OperationFailed` of this context alone.
 
-        From another thread than the context's it takes effect at once as well, unless the context switches in that very moment.
+        From another thread than the context's it takes effect at once as well.
         """
         with _observing:
             self.sinks = (*self.sinks, sink)
@@ -112,11 +118,14 @@ class _Everybody:
 
     def follow(self) -> None:
         """Somebody has come to listen to one kind of record, or the last one has gone."""
-        observed = bool(VARIABLE_OPERATION.heard or OPERATION_FAILED.heard)
-        if observed is self.observed:
-            return
+        # Whoever comes here last sees what there is at last, however many threads come and go.
+        with _observing:
+            observed = bool(VARIABLE_OPERATION.heard or OPERATION_FAILED.heard)
+            if observed is self.observed:
+                return
 
-        self.observed = observed
+            self.observed = observed
+
         living = iter(CONTEXTS)
         for inside in islice(living, AT_ONCE):
             inside.variables.attend()

@@ -6,7 +6,7 @@ Where a backend needs an await, a name has two ways: one for the owner's turn an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from anyio.lowlevel import checkpoint
@@ -35,7 +35,8 @@ class Outlook(Entry):
             if backend.exists(key):
                 return str(backend.info(key).name)
 
-        return key if isinstance(key, str) else str(key.name)
+        # What a worker names a variable by may be anything that can be a key.
+        return key if isinstance(key, str) else str(getattr(key, "name", key))
 
     async def name_awaited(self, key: Any) -> str:
         """The same on any backend. Only in the owner's turn."""
@@ -136,18 +137,24 @@ class Outlook(Entry):
 
     async def walked(self) -> list[Variable]:
         """All variables, in the order of their definition, of one moment."""
-        found: list[Variable] = await self.enqueue("run", self._walk)
+        found: list[Variable] = await self.enqueue("run", self.walk)
         return found
 
-    async def _walk(self, request: Request) -> list[Variable]:
-        """All variables, in slices, in one turn of the owner."""
-        found: list[Variable] = []
+    async def walk(self, request: Request, shown: Callable[[Variable], Any] | None = None) -> list[Any]:
+        """All variables, each as *shown* shows it, in slices, in one turn of the owner."""
+        found: list[Any] = []
         probe = self.probe
         if probe is not None:
             probe.begin("list", ())
 
-        async for page in self.pages():
-            found += page
+        try:
+            async for page in self.pages():
+                found += page if shown is None else map(shown, page)
+        except Exception as error:
+            if probe is not None:
+                probe.failed("list", (), error)
+
+            raise
 
         if probe is not None:
             probe.succeeded("list")

@@ -65,8 +65,7 @@ class ContextPort:
             if cell is not None and cell.copy is None:
                 return cell.value
 
-        ready = _PREPARED.get(name)
-        result = entry.deliver(name, args if ready is None else ready(entry.definition_of, *args))
+        result = entry.deliver(name, args if name not in _PREPARED else _ready(entry, name, args))
         return told(result) if name == "info" else result
 
     def post(self, name: str, args: Sequence[Any], answer: Answer) -> None:
@@ -84,13 +83,12 @@ class ContextPort:
         """In the owner's turn."""
         entry: Variables = self._entry
         if name == "list":
-            return [told(variable) async for page in entry.pages() for variable in page]
+            return await entry.walk(request, told)
 
-        ready = _PREPARED.get(name)
         if entry.synchronous:
-            result = entry.deliver(name, args if ready is None else ready(entry.definition_of, *args))
+            result = entry.deliver(name, args if name not in _PREPARED else _ready(entry, name, args))
         else:
-            result = await entry.deliver_async(name, args if ready is None else await _prepared(entry, name, args))
+            result = await entry.deliver_async(name, args if name not in _PREPARED else await _prepared(entry, name, args))
 
         return told(result) if name == "info" else result
 
@@ -177,6 +175,16 @@ _PREPARED: dict[str, Callable[..., tuple[Any, ...]]] = {
 }
 
 
+def _ready(entry: Variables, name: str, args: Sequence[Any], definition_of: DefinitionOf | None = None) -> tuple[Any, ...]:
+    try:
+        return _PREPARED[name](definition_of or entry.definition_of, *args)
+    except DspexError as error:
+        if entry.probe is not None:
+            entry.probe.failed(name, args if name != "define" else [args[0].get("name")], error)
+
+        raise
+
+
 async def _prepared(entry: Variables, name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """The same where a definition can only be had by awaiting the backend."""
     written: Mapping[Any, Any] = {} if name == "define" else args[0] if name == "set_many" else {args[0]: args[1]}
@@ -192,4 +200,4 @@ async def _prepared(entry: Variables, name: str, args: tuple[Any, ...]) -> tuple
 
         raise VariableNotFound(str(key))
 
-    return _PREPARED[name](definition_of, *args)
+    return _ready(entry, name, args, definition_of)

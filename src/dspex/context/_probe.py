@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..state import AsyncBridgedState, BridgedState, LocalState
 from ..telemetry._hooks import OPERATION_FAILED, VARIABLE_OPERATION, Channel
+from ..variables import Var
 
 if TYPE_CHECKING:
     from ..telemetry import OperationFailed, Record, VariableOperation
@@ -26,7 +27,7 @@ Sink = Callable[["VariableOperation | OperationFailed"], object]
 
 # Which identifiers the arguments of an operation name. The others are about no variable in particular.
 _ABOUT: dict[str, Callable[[Any], Sequence[Any]]] = {
-    "define": lambda definition: (definition.name,),
+    "define": lambda definition: (getattr(definition, "name", definition),),
     "get_many": tuple,
     "set_many": tuple,
     **dict.fromkeys(("get", "set", "update", "add", "append", "merge", "delete", "exists", "info"), lambda key: (key,)),
@@ -39,12 +40,12 @@ class Probe:
     The probe of one context. Its operations never overlap: a direct one needs an open gate, and the owner serves one at a time.
     """
 
-    __slots__ = ("_backend", "_began", "_entry", "_names", "_turn")
+    __slots__ = ("_began", "_direct", "_entry", "_names", "_turn")
 
     def __init__(self, entry: Any) -> None:
         self._entry: Outlook = entry
-        self._backend = kind_of(entry.backend)
         self._began = 0.0
+        self._direct = True
         self._names: tuple[str, ...] = ()
         self._turn: Request | None = None
 
@@ -63,17 +64,26 @@ class Probe:
 
     def begin(self, name: str, args: Sequence[Any]) -> None:
         """An operation begins."""
+        entry = self._entry
+        if not entry.is_observed():
+            # Whoever listened has gone, and could not say so here from a thread of its own.
+            entry.look()
+
         about = _ABOUT.get(name)
         keys = () if about is None or not args else about(args[0])
-        self._names = tuple(self._entry.name_of(key) for key in keys)
+        self._names = tuple(map(self._name_of, keys))
+        # The owner may have been in its turn already when somebody came to listen.
+        self._direct = self._turn is None and not entry.mailbox.ledger
         self._began = perf_counter()
+
+    def _name_of(self, key: Any) -> str:
+        try:
+            return self._entry.name_of(key)
+        except Exception:  # noqa: BLE001 - a worker's key may be anything, and a backend may fail when it is asked: no operation ends of that
+            return key if isinstance(key, str) else key.name if isinstance(key, Var) else type(key).__name__
 
     def observe(self, name: str, args: Sequence[Any], method: Callable[..., Any]) -> Any:
         """Runs an operation of a synchronous backend; the watches see it too."""
-        if not self._entry.is_observed():
-            # Whoever listened has gone, and could not say so here from a thread of its own.
-            self._entry.look()
-
         hub = self._entry.hub
         self.begin(name, args)
         result = method(*args) if hub is None else hub.observe(name, args, method)
@@ -110,12 +120,12 @@ class Probe:
         return {
             "context_id": entry.context_id,
             "context_name": entry.context_name or None,
-            "backend": self._backend,
+            "backend": kind_of(entry.backend),
             "operation": name,
             "variables": self._names,
             "seconds": perf_counter() - began,
             "waited": turn.taken - turn.since if turn is not None and turn.since else 0.0,
-            "direct": turn is None,
+            "direct": self._direct,
         }
 
     def _version(self, name: str, args: Sequence[Any], result: Any) -> int | None:
@@ -129,7 +139,7 @@ class Probe:
         return result if name not in ("update", "add") and isinstance(result, int) else None
 
     def _tell(self, channel: Channel, record: Record) -> None:
-        if self._turn is None:
+        if self._direct:
             self._entry.tell_operation(channel, record)
         else:
             self._entry.tell_after_turn(channel, record)

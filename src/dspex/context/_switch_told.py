@@ -66,9 +66,10 @@ def _cause(switch: Switch) -> BaseException | None:
 
 
 def end_trace(trace: SwitchTrace, switch: Switch | None, error: BaseException | None) -> None:
-    """Whoever asked for a switch has its end: with *error*, or because of one that failed it."""
+    """Whoever asked for a switch has its end: with *error*, or because of one that failed it. That somebody goes is no error."""
+    failure = error if isinstance(error, Exception) else None
     if switch is None:
-        trace.ended((), error, switched=False)
+        trace.ended((), failure, switched=False)
         return
 
-    trace.ended(steps_of(switch), error or _cause(switch), switched=switch.step is Step.SWITCHED)
+    trace.ended(steps_of(switch), failure or _cause(switch), switched=switch.step is Step.SWITCHED)

@@ -14,7 +14,6 @@ from typing import Any, Literal, Protocol
 import anyio
 
 from .._exceptions import BatchError, ContextClosed, ContextCrashed, DspexError
-from ..abc import named
 from ..variables import Change, Variable
 
 Kind = Literal["defined", "set", "deleted", "reset"]
@@ -154,7 +153,7 @@ class Hub:
         try:
             result = method(*args)
         except BatchError as error:
-            self._tell(name, [changed for key, changed in touched.items() if named(key) in error.versions])
+            self._tell(name, _changed(touched, error))
             raise
 
         self._tell(name, touched.values())
@@ -174,7 +173,7 @@ class Hub:
         try:
             result = await method(*args)
         except BatchError as error:
-            await self._tell_awaited(name, [changed for key, changed in touched.items() if named(key) in error.versions])
+            await self._tell_awaited(name, _changed(touched, error))
             raise
 
         await self._tell_awaited(name, touched.values())
@@ -184,6 +183,11 @@ class Hub:
         kind = _KINDS[name]
         for changed in touched:
             self.mark(kind, changed, -1 if kind == "deleted" else await self.source.version_awaited(changed))
+
+
+def _changed(touched: Mapping[Any, str], error: BatchError) -> list[str]:
+    """What a batch changed that was refused in part: it tells names, and the ids that were given."""
+    return [changed for key, changed in touched.items() if changed in error.versions or key in error.versions]
 
 
 def _keys(name: str, args: Sequence[Any]) -> Iterable[Any]:

@@ -7,6 +7,8 @@ import sys
 from itertools import islice
 from typing import IO, TYPE_CHECKING
 
+from attrs import evolve
+
 from .._exceptions import in_short
 from ..context._status import ENDED, Status
 from . import _drawing
@@ -46,7 +48,7 @@ async def inspect_context(
     """
     report = await describe_context(context, max_variables=max_variables, timeout=timeout)
     _drawing.show(_drawing.sheet_of(report), sys.stdout if file is None else file)
-    return report
+    return report if file is not None else evolve(report, drawn=True)
 
 
 async def describe_context(context: Context | str, *, max_variables: int = MAX_VARIABLES, timeout: float | None = 1.0) -> ContextReport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 
 from . import _drawing
 
@@ -57,6 +57,7 @@ class ContextReport:
         more_programs: how many are left out.
         error: what it crashed of, on one line; empty if it hasn't.
         note: why there are no variables, where they could not be read.
+        drawn: whether it has been drawn on stdout already: a prompt that shows it need not do so again.
 
     """
 
@@ -73,6 +74,7 @@ class ContextReport:
     more_programs: int
     error: str
     note: str
+    drawn: bool = field(default=False, eq=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain data that JSON has words for. Times are in ISO 8601, durations in seconds."""

@@ -64,9 +64,10 @@ class Notes:
         self._placed: float | None = None
         self._pid: int | None = None
         self.trace: CallTrace | None = None
-        if TRACING.tracer is not None:
+        tracer = TRACING.tracer
+        if tracer is not None:
             pool = spec.pool if spec.where == "worker" else None
-            self.trace = TRACING.tracer.call(home.id, spec.id, where=spec.where, pool=pool)
+            self.trace = tracer.call(home.id, spec.id, where=spec.where, pool=pool)
 
     @property
     def travelling(self) -> CallTrace | None:

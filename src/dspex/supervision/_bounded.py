@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._child import Child
     from ._standing import Standing
 
-# So many children are asked whether there is trouble below them.
+# So many children are asked whether there is trouble below them, and of all that are further down so many are looked at.
 _LOOKS: Final = 2000
 
 
@@ -50,12 +50,11 @@ def _by_urgency(children: Mapping[str, Child], standing: Standing, limit: int) -
 def _trouble_below(child: Child, looks: Iterator[int]) -> bool:
     supervisor: Any = child.run and child.run.value
     standing: Standing | None = getattr(supervisor, "_standing", None)
-    if standing is None or next(looks, None) is None:
+    if standing is None:
         return False
 
-    return standing.troubled or any(
-        _trouble_below(each, looks) for each in islice(supervisor._children.values(), _LOOKS) if each.is_supervisor
-    )
+    further = zip(supervisor._children.values(), looks, strict=False)
+    return standing.troubled or any(each.is_supervisor and _trouble_below(each, looks) for each, _ in further)
 
 
 def within(limit: int, children: Collection[Child], draw: Callable[[Child, int], Branch]) -> tuple[Branch, ...]:

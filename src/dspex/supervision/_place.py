@@ -13,7 +13,6 @@ from .._exceptions import ChildNotFound
 
 if TYPE_CHECKING:
     from ._child import Run
-    from ._facts import ChildInfo
     from ._told import Told
 
 
@@ -67,19 +66,32 @@ def sibling(name: str) -> Any:
         ChildNotFound: none above has one that runs.
 
     """
-    here = place.get()
-    nearest = here.supervisor.path if here is not None else "(none above this code)"
-    listed: list[tuple[str, ChildInfo]] = []
-    while here is not None:
-        found = here.supervisor._running(name)
+    above = _supervisors_above()
+    for supervisor in above:
+        found = supervisor._running(name)
         if found is not None:
             return found.value
 
-        listed += [(here.supervisor.path, info) for info in here.supervisor.which_children()]
+    raise _not_found(name, above)
+
+
+def _supervisors_above() -> list[Told]:
+    """Those above this code, the nearest first."""
+    above: list[Told] = []
+    here = place.get()
+    while here is not None:
+        above.append(here.supervisor)
         here = here.above
 
-    for path, info in listed:
-        if info.id == name:
-            raise ChildNotFound(name, supervisor=path, state=info.state.value)
+    return above
 
-    raise ChildNotFound(name, supervisor=nearest, known=[info.id for _, info in listed])
+
+def _not_found(name: str, above: list[Told]) -> ChildNotFound:
+    # By its id and not by looking at each: the nearest may be a family of very many, all of which ask for the same.
+    for supervisor in above:
+        child = supervisor._children.get(name)
+        if child is not None:
+            return ChildNotFound(name, supervisor=supervisor.path, state=child.state.value)
+
+    nearest = above[0].path if above else "(none above this code)"
+    return ChildNotFound(name, supervisor=nearest, known=[child_id for supervisor in above for child_id in supervisor._children])

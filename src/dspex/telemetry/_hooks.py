@@ -224,7 +224,7 @@ def _chosen(only: Any) -> list[Channel]:
 
     from . import _records
 
-    kinds: list[Any] = [*only] if isinstance(only, Iterable) else [only]
+    kinds: list[Any] = [*only] if isinstance(only, Iterable) and not isinstance(only, str) else [only]
     for kind in kinds:
         name = getattr(kind, "__name__", None)
         if name not in CHANNELS or kind is not getattr(_records, name):
@@ -234,4 +234,5 @@ def _chosen(only: Any) -> list[Channel]:
 
 
 def _name_of(hook: Hook) -> str:
-    return getattr(hook, "__qualname__", None) or repr(hook)
+    # Not its repr: that may fail as well, and may have what it was made with.
+    return str(getattr(hook, "__qualname__", type(hook).__qualname__))

@@ -194,7 +194,7 @@ class WorkerEnded(Record):
     seconds: float
     """How long its process ran."""
     served: int
-    """Calls it was given."""
+    """Calls it was given, and programs to look at as they were registered."""
 
 
 # --- children ----------------------------------------------------------------------------------------------------------------------

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -154,3 +156,15 @@ def test_spans_that_never_end_are_forgotten_with_their_call(inside, monkeypatch)
     child_otel.enter(other)
     collector.on_start(Begun(7))
     assert collector._owners == {7: other}
+
+
+def test_a_span_that_never_ends_keeps_nothing_of_its_call():
+    collector = child_otel._Collector()
+    call = traced(META)
+    around = copy_context()
+    around.run(child_otel.enter, call)
+    around.run(collector.on_start, Begun(1))
+    assert set(collector._owners) == {1}
+    del call, around
+    gc.collect()
+    assert not collector._owners

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -30,6 +31,7 @@ _WHY: Final[dict[int, str]] = {
     errno.EPROTOTYPE: "that is a socket of another kind",
     errno.EAGAIN: "too many others wait to be let in",
     errno.ENOTDIR: "a part of the path is no folder",
+    errno.EINVAL: "that is no path of a socket",
 }
 
 
@@ -227,8 +229,7 @@ class _Connection:
                     return raw
         except (OSError, ValueError) as error:
             raw.close()
-            why = _WHY.get(getattr(error, "errno", None) or 0, str(error))
-            raise MonitorUnreachable(self.path, problem=why) from error
+            raise MonitorUnreachable(self.path, problem=_why(self.path, error)) from error
         except BaseException:
             raw.close()
             raise
@@ -245,7 +246,7 @@ class _Connection:
             raise MonitorUnreachable(self.path, problem="it hung up without a word")
 
         if "error" in hello:
-            raise MonitorUnreachable(self.path, problem=str(hello["error"]))
+            raise MonitorUnreachable(self.path, problem=str(hello["error"]).removesuffix("."))
 
         if "dspex" not in hello:
             raise MonitorUnreachable(self.path, problem="what answers there is no monitor of dspex")
@@ -270,3 +271,19 @@ class _Connection:
             return None if line is None else msgspec.json.decode(line, type=dict[str, Any])
         except (BadLine, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise MonitorUnreachable(self.path, problem="what answers there is no monitor of dspex") from error
+
+
+def _why(path: str, error: Exception) -> str:
+    number = getattr(error, "errno", None) or 0
+    # Linux says the same of a file that is no socket and of a socket that nobody listens at.
+    if number == errno.ECONNREFUSED and _is_something_else(path):
+        number = errno.ENOTSOCK
+
+    return _WHY.get(number, str(error))
+
+
+def _is_something_else(path: str) -> bool:
+    try:
+        return not stat.S_ISSOCK(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False

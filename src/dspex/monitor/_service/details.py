@@ -24,6 +24,7 @@ from ...worker.host.pool import WorkerPool
 from ...worker.host.seats import Seat
 from ...worker.host.statistics import WorkerStatistics
 from .._shown import one_line, shown
+from .._watchdog.owners import name_of, taken_of
 from .events import Ring
 from .snapshots import as_node
 from .spots import Spot
@@ -70,11 +71,13 @@ def _context(spot: Spot, ring: Ring) -> dict[str, Any]:
     context: Context = spot.thing
     variables, more = _variables(context)
     programs = context.programs
+    taken = taken_of(context._inside.variables.mailbox.ledger)
     return {
         "kind": "context",
         "id": one_line(context.id, _WORDS),
         "name": one_line(_known_as(spot), _WORDS),
         "status": context.status.value,
+        "doing": None if taken is None else one_line(name_of(taken), _WORDS),
         "backend": _backend(context),
         "counts": attrs.asdict(context.statistics()),
         "variables": variables,

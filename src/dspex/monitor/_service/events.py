@@ -171,7 +171,7 @@ def _worker_ended(record: telemetry.WorkerEnded) -> tuple[About, Level, str]:
     how = f" by {record.signal}" if record.signal else f" with code {record.exit_code}" if record.exit_code else ""
     words = [line for line in record.last_words.splitlines() if line.strip()][-1:]
     said = f", its last words: {words[0]}" if words and level != "info" else ""
-    served = f"after {_seconds(record.seconds)} and {record.served:,} calls"
+    served = f"after {_seconds(record.seconds)} and {record.served:,} call{'' if record.served == 1 else 's'}"
     return _pool_of(record), level, f"worker {record.pid} of {record.bridge}/{record.pool} {record.ending}{how} {served}{said}"
 
 
@@ -192,7 +192,7 @@ _STATUS_LEVELS: Final[dict[str, Level]] = {"restarting": "warning", "parked": "e
 
 def _context(record: telemetry.ContextChanged) -> tuple[About, Level, str]:
     about, who = _of_context(record)
-    again = f", for the {record.lives}. time" if record.lives > 1 and record.status == "running" else ""
+    again = f" again, in life {record.lives}" if record.lives > 1 and record.status == "running" else ""
     level = _STATUS_LEVELS.get(record.status, "info")
     return about, level, f"{who} is {record.status}{again}{_because(record.error if level != 'info' else None)}"
 
@@ -203,12 +203,14 @@ def _stuck(record: telemetry.OwnerStuck) -> tuple[About, Level, str]:
 
 
 def _held(record: telemetry.LoopHeld) -> tuple[About, Level, str]:
-    return ("path", ""), "warning", f"the event loop of {record.thread} was held for {_seconds(record.seconds)}: {_innermost(record.stack)}"
+    held = f"the event loop of {record.thread} has been held for {_seconds(record.seconds)}"
+    return ("path", ""), "warning", f"{held}: {_innermost(record.stack)}"
 
 
 def _innermost(stack: str) -> str:
+    # The innermost frame first: where there is little room, it is what is left.
     lines = [line.strip() for line in stack[-2000:].splitlines() if line.strip()]
-    return " ".join(lines[-2:])
+    return ", from ".join(reversed(lines[-2:]))
 
 
 def _seconds(seconds: float) -> str:

@@ -26,7 +26,7 @@ PORTION: Final = 500
 _ledger_of = attrgetter("variables.mailbox.ledger")
 
 # What the owner is asked to run, as its user knows it.
-_ASKED = {"_switch": "switch", "_walk": "list", "_first": "list", "_nothing": "stop"}
+_ASKED = {"_switch": "switch", "walk": "list", "_first": "list", "_nothing": "stop"}
 
 
 class Turn:

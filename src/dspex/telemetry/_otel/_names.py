@@ -17,6 +17,9 @@ SCOPE: Final = "dspex"
 MOST_VALUES: Final = 100
 """Different program ids, pool names and types of errors in the attributes of metrics. What comes after them is `OTHER`."""
 
+MAX_TYPE: Final = 256
+"""Characters of a type of errors: a program may call its classes what it likes."""
+
 OTHER: Final = "_OTHER"
 """One of those that came too late. OpenTelemetry's conventions have this word for `error.type`."""
 
@@ -260,7 +263,7 @@ def error_type(error: BaseException) -> str:
     """What `error.type` says of *error*: its class, or that of what a program raised. Ours are named as they are imported."""
     kind = type(error)
     qualified = error.type if isinstance(error, ProgramFailed) else f"{kind.__module__}.{kind.__qualname__}"
-    return qualified.removeprefix("builtins.").replace(f"{ProgramFailed.__module__}.", "dspex.", 1)
+    return qualified.removeprefix("builtins.").replace(f"{ProgramFailed.__module__}.", "dspex.", 1)[:MAX_TYPE]
 
 
 def error_message(error: BaseException) -> str:

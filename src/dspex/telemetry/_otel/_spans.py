@@ -38,6 +38,9 @@ SLICE: Final = 32
 MAX_TEXT: Final = 1024
 """Characters of a description or a message."""
 
+MAX_INT: Final = (1 << 63) - 1
+"""The largest number that can be exported."""
+
 MAX_TRACESTATE: Final = 512
 """Characters of a ``tracestate`` that travels. A longer one stays at home."""
 
@@ -264,11 +267,12 @@ def _set_error(span: Span, error: BaseException) -> None:
 
 def _of_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     """What OpenTelemetry has words for of what language models counted."""
-    attributes: dict[str, Any] = {_names.MODEL: next(iter(usage))} if len(usage) == 1 else {}
+    models = [str(model)[:MAX_TEXT] for model in usage]
+    attributes: dict[str, Any] = {_names.MODEL: models[0]} if len(models) == 1 else {}
     for attribute, words in _TOKENS.items():
         counts = [count for counted in usage.values() if (count := _count(counted, words)) is not None]
         if counts:
-            attributes[attribute] = sum(counts)
+            attributes[attribute] = min(sum(counts), MAX_INT)
 
     return attributes
 
@@ -278,7 +282,7 @@ _TOKENS: Final = {_names.INPUT_TOKENS: ("prompt_tokens", "input_tokens"), _names
 
 def _count(counted: Any, words: Sequence[str]) -> int | None:
     found = (counted.get(word) for word in words if hasattr(counted, "get"))
-    return next((count for count in found if type(count) is int), None)
+    return next((count for count in found if type(count) is int and 0 <= count <= MAX_INT), None)
 
 
 class SwitchSpan:

@@ -13,6 +13,7 @@ import importlib
 import os
 import sys
 import threading
+import weakref
 from typing import Any, Dict, Optional
 
 from .tracing import API, ERROR, MAX_ATTRIBUTES, MAX_EVENTS, MAX_TEXT, UNSET, Trace, plain
@@ -86,7 +87,8 @@ class _Collector:
     """Hands each span that ends to the call it was made in. Called in any thread of the program."""
 
     def __init__(self) -> None:
-        self._owners: Dict[int, Trace] = {}
+        # Weakly: a span that never ends would keep all that its call has told.
+        self._owners: weakref.WeakValueDictionary[int, Trace] = weakref.WeakValueDictionary()
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
         owner = _owner(parent_context) or _owner(None)

@@ -30,7 +30,7 @@ class WorkerStatistics:
         pid: its process id.
         status: ``"starting"`` (until it has imported its pool's ``imports``), ``"ready"``, ``"retiring"``, ``"leaving"`` or ``"gone"``.
         running: calls in it now.
-        served: calls it was given since it started.
+        served: calls it was given since it started, and programs to look at as they were registered.
 
     """
 
@@ -54,7 +54,7 @@ class PoolStatistics:
         workers: those that exist now.
         running: calls that hold a place.
         waiting: calls that wait for one.
-        calls: calls that were given a place, since the pool was made.
+        calls: calls that were given a place, since the pool was made; to look at a program as it is registered takes one too.
         started: workers that got ready, since then.
         deaths: workers that ended without being asked to, or before they were ready, since then.
         last_death: how the last of these ended, in words, ``"worker 4711 exited with code 3"``; empty if there was none.
