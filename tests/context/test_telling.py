@@ -19,7 +19,9 @@ from dspex import (
     Bridge,
     Context,
     ContextCrashed,
+    Contexts,
     InvalidValue,
+    NameNotFound,
     Supervisor,
     Var,
     VariableNotFound,
@@ -392,3 +394,32 @@ async def test_what_lives_now_is_listed_and_its_operations_are_counted_beyond_it
     assert ctx._inside not in CONTEXTS
     assert CONTEXTS.totals()[0] >= direct + 5
     assert CONTEXTS.totals()[1] >= queued + 1
+
+
+async def test_a_context_of_a_family_is_told_of_by_the_names_of_both() -> None:
+    heard, listening = hearing(ContextChanged, VariableOperation, OperationFailed, BackendSwitched)
+    async with Contexts(name="users", variables=[COUNT]) as family, family.open("ada") as ctx:
+        with listening:
+            heard.clear()
+            await ctx.variables.set(COUNT, 1)
+            with pytest.raises(VariableNotFound):
+                await ctx.variables.get("nobody")
+
+            await ctx.ensure_bridged()
+
+        assert [type(record) for record in heard] == [VariableOperation, OperationFailed, BackendSwitched]
+        assert {(record.context_id, record.context_name) for record in heard} == {(ctx.id, "users/ada")}
+        assert repr(ctx).startswith(f"<Context 'users/ada' {ctx.id} [running | bridged")
+        assert ctx.name is None
+        with pytest.raises(NameNotFound):
+            whereis("users/ada")
+
+
+async def test_its_crash_says_whose_it_is() -> None:
+    crashed: list[str] = []
+    family = Contexts(name="users", variables=[COUNT])
+    async with family, family.open("ada") as ctx:
+        crashed.append(str(ctx.variables.crash(Gone("the disk has gone"), "set")))
+        await checkpoint()
+
+    assert "'users/ada'" in crashed[0]

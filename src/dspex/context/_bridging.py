@@ -75,6 +75,10 @@ class Bridging:
         self._history: tuple[tuple[type, datetime], ...] = ()
         self.switches: int = 0
 
+    def call_it(self, name: str) -> None:
+        """What errors, records and tasks call it, which `whereis` doesn't know."""
+        self.name = self.variables.context_name = name
+
     # --- its backend -------------------------------------------------------------------------------------------------------------
 
     @property

@@ -123,7 +123,8 @@ class Context(SeedNames):
         self._inside = Inside(self, options)
 
     def __repr__(self) -> str:
-        label = f"{self.name!r} " if self.name else ""
+        name = self.variables.context_name
+        label = f"{name!r} " if name else ""
         lives = f" | lives: {self._inside.lives}" if self._inside.seat is not None else ""
         return f"<Context {label}{self.id} [{self.status} | {self._inside.kind} | operations: {self.variables.operations}{lives}]>"
 

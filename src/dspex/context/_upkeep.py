@@ -210,6 +210,7 @@ class Upkeep:
         if ways.bridge is None:
             context._inside.lender = self._lend_bridge
 
+        context._inside.call_it(f"{self._name}/{tenant.key}")
         info = await self._supervisor.start_child(self._spec(tenant, context))
         tenant.child = info.id
         tenant.unchanged = context.variables.operations if tenant.snapshot is None else -1

@@ -32,7 +32,7 @@ class OfContext(Record):
     context_id: str
     """Its id, which is its session's."""
     context_name: str | None = None
-    """The name that `whereis` finds it by, if it has one."""
+    """The name that `whereis` finds it by, if it has one. Of a context of a family, the family's name and its key: ``"users/ada"``."""
 
 
 # --- the switch --------------------------------------------------------------------------------------------------------------------
