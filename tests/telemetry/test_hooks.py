@@ -285,6 +285,12 @@ def test_what_is_no_kind_of_record_is_refused_and_nobody_listens(only: Any) -> N
     assert str(raised.value).endswith("LoopHeld.")
 
 
+@pytest.mark.parametrize("only", [[], (), set[type[Record]](), iter(())])
+def test_one_that_would_hear_nothing_is_refused(only: Any) -> None:
+    with pytest.raises(ValueError, match=r"^only: expected at least one class of records, got .*\. Leave it out to hear all\.$"):
+        telemetry.subscribe(print, only=only)
+
+
 def test_a_subscription_says_who_listens_to_what() -> None:
     def show(record: Record) -> None: ...
 

@@ -25,6 +25,7 @@ from dspex import (
     Bridge,
     ChildSpec,
     Context,
+    Contexts,
     InvalidInputs,
     Pool,
     Predict,
@@ -34,6 +35,7 @@ from dspex import (
     WorkerDied,
     isolated,
     telemetry,
+    whereis,
 )
 from dspex.programs import Prediction
 from dspex.telemetry import SwitchStep
@@ -90,6 +92,22 @@ async def test_a_trace_goes_from_the_host_through_switch_and_worker_to_the_opera
     assert call.attributes == {**about, **where}
     assert 0 <= queued < 20
     assert operation.attributes == {"dspex.context.id": ctx.id, "dspex.operation.name": "add", "dspex.variable.name": "count"}
+
+
+async def test_a_switch_that_a_context_makes_by_itself_belongs_to_no_request(traced, anyio_backend):
+    ways = {"bridge": "bridge", "variables": [COUNT], "programs": {"nothing": isolated(span_programs.nothing)}}
+    specs = [Bridge.child_spec("bridge", workers=1), Contexts.child_spec("users", **ways), Context.child_spec("lobby", **ways)]
+    async with Supervisor(specs) as app:
+        with traced.tracer.start_as_current_span("request"):
+            async with app.which_child("users").value.open("ada") as ada, Context(bridge=app.which_child("bridge").value) as own:
+                await own.ensure_bridged()
+                ids = {ada.id: None, whereis("lobby").id: None, own.id: "request"}
+
+    (request,) = traced.named("request")
+    above = {"request": request.context.span_id, None: None}
+    assert {span.attributes["dspex.context.id"]: span.parent and span.parent.span_id for span in traced.named("dspex.switch")} == {
+        id: above[name] for id, name in ids.items()
+    }
 
 
 async def test_a_switch_has_its_steps_as_events_at_their_times(traced, anyio_backend):

@@ -131,6 +131,8 @@ class Feed:
         asked: the paths that were selected, in order.
         opened: how many connections were opened.
         refuse: why the next ones are refused; empty if they aren't.
+        known: what is found by name, in the tree or not.
+        looked_for: the names that were asked for, in order.
         hello: what the service says of itself.
 
     """
@@ -139,6 +141,8 @@ class Feed:
         self.asked: list[str | None] = []
         self.opened = 0
         self.refuse = ""
+        self.known: dict[str, dict[str, Any]] = {}
+        self.looked_for: list[str] = []
         self.hello = SERVICE
         self._sender, self._receiver = anyio.create_memory_object_stream[Any](1000)
 
@@ -184,6 +188,13 @@ class Feed:
             raise StopAsyncIteration
 
         return sent
+
+    async def inspect(self, name: str) -> dict[str, Any]:
+        self.looked_for.append(name)
+        if name not in self.known:
+            raise LookupError(f"There is nothing called {name!r}.")
+
+        return self.known[name]
 
     async def select(self, path: str | None) -> None:
         self.asked.append(path)

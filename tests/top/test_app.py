@@ -137,10 +137,112 @@ async def test_a_search_for_nothing_there_says_so():
     async with Looking(snapshot()) as view:
         await view.press("slash")
         await view.type("[bold]")
+        assert view.sees("none shown has /[bold]")
+        assert view.sees("or ask for that name")
         await view.press("enter")
         await view.until(lambda: view.sees("nothing that is shown has '[bold]' in its name"))
-        await view.press("n")
-        await view.until(lambda: view.sees("nothing has '[bold]' in its name"))
+        assert view.sees("There is nothing called '[bold]'")
+
+
+async def test_next_of_what_is_not_shown_says_so():
+    async with Looking(snapshot()) as view:
+        await view.press("slash")
+        await view.type("xyz")
+        await view.press("escape", "n")
+        await view.until(lambda: view.sees("nothing that is shown has 'xyz' in its name"))
+
+
+def crowd(*, after: float = 0.0, operations: int = 0, **others):
+    """A family of which the service draws two."""
+    drawn = [node(f"app/users/user-{number}", "context", "running", operations=number * operations) for number in (1, 2)]
+    family = node("app/users", "family", "running", *drawn, more="… and 1,998 more: 1,998 running")
+    return snapshot(root(node("app", "supervisor", "running", family)), after=after, **others)
+
+
+USER_1999 = of_context("app/users/user-1999", name="user-1999", state="running", facts={"backend": "local"}, note="")
+
+
+async def test_enter_on_a_search_finds_what_the_service_does_not_draw():
+    async with Looking(crowd()) as view:
+        view.feed.known["user-1999"] = USER_1999
+        await view.press("slash")
+        await view.type("user-1999")
+        await view.press("enter")
+        await view.until(lambda: view.feed.asked[-1] == "app/users/user-1999")
+        lines = view.screen()
+        left_out = next(number for number, line in enumerate(lines) if "… and 1,998 more" in line)
+        assert "● user-1999" in lines[left_out + 1]
+        assert view.sees("backend local")
+        await view.show(crowd(after=1, selected=USER_1999))
+        assert view.sees("BridgedState")
+        assert view.sees("● user-1999")
+
+
+async def test_what_was_found_has_no_state_while_another_is_selected_and_goes_with_its_thing():
+    async with Looking(crowd()) as view:
+        view.feed.known["ctx_1_a4f2"] = USER_1999
+        await view.press("slash")
+        await view.type("ctx_1_a4f2")
+        await view.press("enter")
+        await view.until(lambda: view.model.selected == "app/users/user-1999")
+        await view.show(crowd(after=1, selected=USER_1999))
+        await view.press("up", "up")
+        await view.show(crowd(after=2, selected=of_context("app/users/user-2")))
+        assert view.sees("· user-1999")
+        await view.press("end")
+        assert view.feed.asked[-1] == "app/users/user-1999"
+        await view.show(crowd(after=3, selected=USER_1999))
+        assert view.sees("● user-1999")
+        await view.show(crowd(after=4))
+        assert not view.sees("● user-1999")
+        assert view.model.selected == "app/users"
+
+
+async def test_enter_prefers_the_very_name_to_what_only_has_it_in_its_name():
+    async with Looking(crowd()) as view:
+        view.feed.known["user"] = of_context("app/user", name="user")
+        await view.press("slash")
+        await view.type("user")
+        await view.press("enter")
+        await view.until(lambda: view.model.selected == "app/user")
+
+
+async def test_enter_on_what_is_shown_by_that_name_asks_nobody():
+    async with Looking(crowd()) as view:
+        await view.press("slash")
+        await view.type("user-2")
+        await view.press("enter")
+        assert view.model.selected == "app/users/user-2"
+        assert view.feed.looked_for == []
+
+
+async def test_what_is_found_in_the_drawn_tree_is_selected_there():
+    async with Looking(snapshot()) as view:
+        view.feed.known["4301"] = of_pool("shop/bridge/default/worker-1", name="worker-1")
+        await view.press("slash")
+        await view.type("4301")
+        await view.press("enter")
+        await view.until(lambda: view.model.selected == "shop/bridge/default/worker-1")
+        assert len(view.model.rows) == 12
+
+
+async def test_a_service_that_can_not_be_asked_is_said():
+    async with Looking(snapshot()) as view:
+        view.feed.refuse = "too many others wait to be let in"
+        await view.press("slash")
+        await view.type("user-7")
+        await view.press("enter")
+        await view.until(lambda: view.sees("too many others wait"))
+
+
+async def test_the_busiest_of_a_partial_tree_are_said_to_be_of_those_shown():
+    async with Looking(crowd(), crowd(after=1, operations=10)) as view:
+        assert view.sees("busiest of the 2 shown")
+        await view.press("s", "s", "s")
+        assert any("busiest of the 2 shown ─╯" in line for line in view.screen())
+        await view.show(snapshot(shop(), after=2), snapshot(shop(90, 9000), after=3))
+        assert view.sees("busiest ──")
+        assert not view.sees("2 shown")
 
 
 async def test_next_without_a_search_says_what_to_do():

@@ -8,7 +8,7 @@ from dspex._top._browsing import Order
 from dspex._top._counting import KEPT, Ring
 from dspex._top._happened import KEPT as EVENTS, Shown
 from dspex._top._model import Model
-from dspex._top._snapshot import Snapshot
+from dspex._top._snapshot import Node, Snapshot
 
 
 def looking_at(*snapshots) -> Model:
@@ -230,6 +230,38 @@ def test_a_search_goes_on_over_updates():
     model.search("worker")
     model.take(Snapshot.of(snapshot(root(worker("worker-7", 1, 0)), after=1)))
     assert names(model) == ["shop.py", "worker-7"]
+
+
+def test_what_was_found_stands_last_below_the_nearest_that_is_drawn_in_any_order():
+    app = node("app", "supervisor", "running", node("app/z"), node("app/a"), more="… and 5 more")
+    model = looking_at(snapshot(root(node("first"), app, node("last"))))
+    model.show_found(Node.found_as({"path": "app/hidden/0", "kind": "context", "name": "0", "state": "running"}))
+    assert names(model) == ["shop.py", "first", "app", "z", "a", "… and 5 more", "0", "last"]
+    for _ in Order:
+        assert names(model)[names(model).index("… and 5 more") + 1] == "0"
+        assert model.node.id == "app/hidden/0"
+        model.sort()
+
+    model.show_found(Node.found_as({"path": "nowhere", "kind": "context", "name": "nowhere"}))
+    assert names(model)[-1] == "nowhere"
+    assert "0" not in names(model)  # only the last one found
+
+
+def test_what_was_found_is_drawn_once_when_the_service_draws_it_too():
+    model = looking_at(snapshot(root(node("a"))))
+    model.show_found(Node.found_as({"path": "b", "kind": "task", "name": "b"}))
+    model.take(Snapshot.of(snapshot(root(node("a"), node("b")), after=1, selected={"path": "b", "kind": "task", "name": "b"})))
+    assert names(model) == ["shop.py", "a", "b"]
+    assert model.node.id == "b"
+
+
+def test_what_was_found_is_not_taken_for_gone_by_an_answer_of_before():
+    model = looking_at(snapshot(root(node("a")), selected={"path": "a", "kind": "task"}))
+    model.show_found(Node.found_as({"path": "b", "kind": "task", "name": "b"}))
+    model.take(Snapshot.of(snapshot(root(node("a")), after=1)))
+    assert model.selected == "b"
+    model.take(Snapshot.of(snapshot(root(node("a")), after=2)))
+    assert model.selected == "/"
 
 
 def test_the_next_in_trouble_unfolds_what_hides_it():

@@ -7,7 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import anyio
 import pytest
 from top.views import Looking
 
-from dspex import Bridge, Context, Supervisor, SyncProgramContext, Var, isolated, monitor, whereis
+from dspex import Bridge, Context, Contexts, Supervisor, SyncProgramContext, Var, isolated, monitor, whereis
 from dspex._top import _demo
 from dspex._top._app import Top
 from dspex._top._demo import DemoFailed, demo_service
@@ -89,6 +89,29 @@ async def test_a_service_is_seen_as_it_is(tmp_path):
         await view.select("app/bridge/default")
         await view.until(lambda: view.sees("deaths 1"))
         assert supervisor.which_child("bridge").state == "running"
+
+
+async def test_one_of_two_thousand_is_found_by_name_and_what_is_not_there_is_said(tmp_path):
+    socket = tmp_path / "s"
+    spec = Contexts.child_spec("users", variables=[VISITS])
+    async with Supervisor([spec], name="app") as supervisor, monitor.serve(socket), AsyncExitStack() as held:
+        users = supervisor.which_child("users").value
+        for number in range(2000):
+            await held.enter_async_context(users.open(f"user-{number}"))
+
+        async with Attached(socket) as view:
+            await view.until(lambda: view.model.is_partial)
+            await view.press("slash")
+            await view.type("user-1999")
+            await view.press("enter")
+            await view.until(lambda: view.model.detail is not None and view.model.detail["path"] == "app/users/user-1999")
+            assert view.model.node.found
+            assert view.sees("visits")
+
+            await view.press("slash")
+            await view.type("user-2000")
+            await view.press("enter")
+            await view.until(lambda: view.sees("There is nothing called 'user-2000'"))
 
 
 async def test_the_service_is_gone_and_comes_back(tmp_path):

@@ -16,6 +16,8 @@ from textual.containers import Vertical
 from textual.theme import Theme
 from textual.widgets import Footer, Input
 
+from .._exceptions import MonitorUnreachable
+from ..supervision._drawing import safe
 from ._header_lines import Connection
 from ._help import Help
 from ._link import Link, Lost, Opening
@@ -26,6 +28,8 @@ from ._snapshot import Event, Service, Snapshot
 REFRESH = 0.5
 """Seconds between two looks at whether the service is silent."""
 
+LONGEST = 400
+"""Letters of what the service says of a name that it doesn't find."""
 
 THEME = Theme(
     "dspex",
@@ -218,13 +222,16 @@ class Top(App[int]):
     def action_find(self, step: int) -> None:
         """The next that has the word."""
         word = self.model.view.word
-        self._told(self.model.find_next(step), f"nothing has {word!r} in its name" if word else "/ asks for a word first")
+        self._told(self.model.find_next(step), f"nothing that is shown has {word!r} in its name" if word else "/ asks for a word first")
 
     def _told(self, found: bool, otherwise: str) -> None:
         if found:
             self._tree.show_cursor()
         else:
-            self.notify(otherwise, timeout=3, markup=False)
+            self._say(otherwise)
+
+    def _say(self, text: str, seconds: float = 3) -> None:
+        self.notify(text, timeout=seconds, markup=False)
 
     def action_search(self) -> None:
         """Asks for a part of a name."""
@@ -253,6 +260,19 @@ class Top(App[int]):
     def _keep_found(self, typed: Input.Submitted) -> None:
         self._search.remove_class("-open")
         self._tree.focus()
-        word, node = self.model.view.word, self.model.node
-        found = not word or (node is not None and self.model.view.finds(node))
-        self._told(found, f"nothing that is shown has {word!r} in its name")
+        if self.model.view.word and self.model.asks_by_name:
+            self.run_worker(self._find_by_name(self.model.view.word), group="find", exclusive=True)
+
+    async def _find_by_name(self, word: str) -> None:
+        """Asks the service for what it may not draw, and selects it unless somebody has gone on meanwhile."""
+        vain, selected = self.model.search_is_vain, self.model.selected
+        try:
+            found = await self._link.find(word)
+        except (LookupError, ValueError, MonitorUnreachable) as problem:
+            if vain and self.model.view.word == word:
+                why = problem.problem if isinstance(problem, MonitorUnreachable) else str(problem)
+                self._say(f"nothing that is shown has {word!r} in its name\n{safe(why, LONGEST)}", seconds=8)
+        else:
+            if (self.model.view.word, self.model.selected) == (word, selected):
+                self.model.show_found(found)
+                self._tree.show_cursor()

@@ -101,13 +101,17 @@ def _kept(root: Node, view: View) -> dict[str, Node]:
     return kept
 
 
-def _key(root: Node, order: Order, rates: Rates) -> Callable[[Row], tuple[bool, float | str]]:
-    """What siblings are sorted by. The line on those left out stays last."""
+def _key(root: Node, order: Order, rates: Rates) -> Callable[[Row], tuple[int, float | str]]:
+    """What siblings are sorted by. The line on those left out stays last, and the one of those that was found below it."""
     if order is Order.NAME:
-        return lambda row: (bool(row.more), row.node.name.casefold())
+        return lambda row: (_place(row), row.node.name.casefold())
 
     weights = _WEIGHTS[order](root, rates)
-    return lambda row: (bool(row.more), weights.get(row.node.id, 0))
+    return lambda row: (_place(row), weights.get(row.node.id, 0))
+
+
+def _place(row: Row) -> int:
+    return 1 if row.more else 2 if row.node.found else 0
 
 
 def _urgencies(root: Node, rates: Rates) -> dict[str, float]:
@@ -134,6 +138,25 @@ _WEIGHTS: Mapping[Order, Callable[[Node, Rates], Mapping[str, float]]] = {
     Order.STATE: _urgencies,
     Order.ACTIVITY: _idleness,
 }
+
+
+def with_found(root: Node, found: Node) -> Node:
+    """*root* with *found* below the nearest that is above it and drawn; as it is if *found* is drawn itself."""
+    drawn = {node.id: node for node in root.walk()}
+    if found.id in drawn:
+        return root
+
+    above = found.id
+    while above and above not in drawn:
+        above = above.rpartition("/")[0]
+
+    *others, parent = (drawn[path] for path in lineage(root, above or root.id))
+    below, new = parent, evolve(parent, children=(*parent.children, found))
+    for node in reversed(others):
+        children = tuple(new if child is below else child for child in node.children)
+        below, new = node, evolve(node, children=children)
+
+    return new
 
 
 def lineage(root: Node, wanted: str) -> tuple[str, ...]:

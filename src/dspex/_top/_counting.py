@@ -53,6 +53,13 @@ def count_of(node: Node) -> float | None:
     return next((fact for name in COUNTED if isinstance(fact := node.facts.get(name), (int, float))), None)
 
 
+def among(root: Node) -> str:
+    """Of how many the busiest is told, where the service draws a part of what it has; else nothing."""
+    nodes = list(root.walk())
+    counting = sum(count_of(node) is not None and not node.found for node in nodes)
+    return f"of the {counting:,} shown" if any(node.more for node in nodes) else ""
+
+
 class Ring:
     """The last samples, and how many there were before them."""
 

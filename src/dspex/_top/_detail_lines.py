@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..supervision._drawing import LOOKS, safe
 from ._context_lines import context_lines
+from ._counting import among
 from ._header_lines import Connection
 from ._lines import PLAIN, Line, Piece, apart, in_columns, within
 from ._looked_at import Chart, LookedAt, events_block, first_line, heading, measured, pairs, prose, table
@@ -77,7 +78,7 @@ def _busiest(looked: LookedAt, columns: int) -> Iterator[Line]:
         [(safe(node.name), "name"), (of_rate(rate), "number"), (safe(node.id, 200), "dim")]
         for rate, node in sorted(rated, key=lambda each: -each[0])[:LISTED]
     ]
-    yield from table("busiest", rows, columns, right=(1,))
+    yield from table("busiest", rows, columns, beside=among(looked.node), right=(1,))
 
 
 def waiting_lines(connection: Connection, columns: int) -> list[Line]:

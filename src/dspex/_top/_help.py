@@ -18,6 +18,7 @@ KEYS = (
     ("Enter", "fold or unfold"),
     ("PgUp PgDn Home End", "further"),
     ("/", "show what has a word in its name; Esc shows all"),
+    ("/ and Enter", "and ask for what is called just so, shown or not"),
     ("n N", "the next that has the word, the one before"),
     ("t", "the next in trouble"),
     ("s", "sort: as they are, by name, trouble or busiest first"),

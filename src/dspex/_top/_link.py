@@ -11,7 +11,7 @@ from attrs import frozen
 from .._exceptions import MonitorUnreachable
 from ..monitor import MonitoredService, ServiceWatch
 from ..supervision import Backoff
-from ._snapshot import Service, Snapshot
+from ._snapshot import Node, Service, Snapshot
 
 AGAIN = Backoff(initial=0.25, maximum=5.0, jitter=0.1)
 
@@ -79,6 +79,18 @@ class Link:
             async for data in watching:
                 self._attached += 1
                 self._tell(Snapshot.of(data))
+
+    async def find(self, name: str) -> Node:
+        """
+        What the service finds by *name*, drawn or not: a path or the end of one, the name or id of a context, the process id of a worker.
+
+        Raises:
+            LookupError: nothing is called so, or several things are.
+            MonitorUnreachable: the service isn't there, or doesn't answer.
+
+        """
+        async with self._opening() as service:
+            return Node.found_as(await service.inspect(name))
 
     async def select(self, path: str | None) -> None:
         """Asks for the numbers of the node *path*, of the last one asked for if this is called again meanwhile."""

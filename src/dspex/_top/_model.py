@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import evolve
 
-from ._browsing import Order, Row, View, lineage, rows
+from ._browsing import Order, Row, View, lineage, rows, with_found
 from ._counting import Measured, Rates, Remembered
 from ._happened import Happened
 from ._snapshot import Detail, Node, Service, Snapshot
@@ -51,6 +51,8 @@ class Model:
         self.paused = False
         self._held: deque[Snapshot] = deque(maxlen=HELD)
         self._line: tuple[str, ...] = ()
+        self._drawn: Snapshot | None = None
+        self._found: Node | None = None
         self._details: dict[str, Detail] = {}
 
     # --- what comes ----------------------------------------------------------------------------------------------------------------
@@ -65,8 +67,25 @@ class Model:
     def _show(self, snapshot: Snapshot) -> None:
         self._measure(snapshot)
         self.happened.take(snapshot.events, snapshot.dropped)
-        self.shown = snapshot
+        self._found = self._found_in(snapshot)
+        self._drawn, self.shown = snapshot, self._with_found(snapshot)
         self._lay_out()
+
+    def _found_in(self, snapshot: Snapshot) -> Node | None:
+        """What was found, as *snapshot* has it: without a state while something else is selected, None when it has gone."""
+        found, told, before = self._found, snapshot.selected, None if self.shown is None else self.shown.selected
+        if found is None or (told is not None and told["path"] == found.id):
+            return found if found is None or told is None else Node.found_as(told)
+
+        if self.selected != found.id:
+            return evolve(found, state="", facts={}, note="")
+
+        # What is told may be of before it was selected.
+        has_gone = told is None and (before is None or before["path"] == found.id)
+        return None if has_gone else found
+
+    def _with_found(self, snapshot: Snapshot) -> Snapshot:
+        return snapshot if self._found is None else evolve(snapshot, tree=with_found(snapshot.tree, self._found))
 
     def _measure(self, snapshot: Snapshot) -> None:
         before = self.shown
@@ -198,6 +217,32 @@ class Model:
         if word and not (self.node is not None and self.view.finds(self.node)):
             self.cursor = 0
             self.find_next()
+
+    @property
+    def search_is_vain(self) -> bool:
+        """Whether nothing of what is shown has the word that is searched for."""
+        return self.view.filtering and not any(self.view.finds(row.node) for row in self.rows)
+
+    @property
+    def asks_by_name(self) -> bool:
+        """Whether the word may be the name of something that isn't shown."""
+        if self.search_is_vain:
+            return True
+
+        return self.is_partial and self.node is not None and self.view.word not in (self.node.name, self.node.id)
+
+    def show_found(self, found: Node) -> None:
+        """Selects *found*, which the service has found by its name, and ends the search. Where the tree doesn't have it, it is put there."""
+        self._found = found
+        if self._drawn is not None:
+            self.shown = self._with_found(self._drawn)
+            self._change(filtering=False)
+            self.select(found.id)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the service draws a part of what it has only."""
+        return self._drawn is not None and any(node.more for node in self._drawn.tree.walk())
 
     def show_all(self) -> None:
         """Ends the search. The word is kept for the next one, and so is what is selected."""

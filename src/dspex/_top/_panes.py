@@ -11,6 +11,7 @@ from textual.widgets import Input
 
 from ..supervision._drawing import safe
 from ._browsing import Order
+from ._counting import among
 from ._detail_lines import detail_lines, waiting_lines
 from ._event_lines import event_line
 from ._header_lines import Connection, header_lines
@@ -45,7 +46,7 @@ class Search(Input):
     """Where a part of a name is typed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Keep what is found"),
+        Binding("enter", "submit", "Keep what is found, or ask for that name"),
         Binding("escape", "app.show_all", "Show all"),
     ]
     DEFAULT_CSS = """
@@ -161,11 +162,15 @@ class TreePane(Sheet):
 
 
 def _chosen_in(model: Model) -> str:
-    told = [] if model.view.order is Order.TREE else [str(model.view.order)]
-    if model.view.filtering:
-        told.append(f"/{safe(model.view.word)}")
+    word = safe(model.view.word)
+    if model.search_is_vain:
+        return f"none shown has /{word}"
 
-    return "  ".join(told)
+    order = "" if model.view.order is Order.TREE else str(model.view.order)
+    if model.view.order is Order.ACTIVITY and model.shown is not None and (of := among(model.shown.tree)):
+        order = f"busiest {of}"
+
+    return "  ".join(filter(None, (order, f"/{word}" if model.view.filtering else "")))
 
 
 class DetailPane(Sheet):

@@ -55,6 +55,14 @@ class Node:
     """A line on children that were left out; empty if all are there."""
     operations: int | None = None
     """Operations that a context has served; None for everything else."""
+    found: bool = False
+    """Whether it is here because somebody asked for it by name: the service draws a part of its siblings only."""
+
+    @classmethod
+    def found_as(cls, detail: Detail) -> Node:
+        """One that isn't drawn, from its numbers."""
+        path, name, kind = (str(detail[key]) for key in ("path", "name", "kind"))
+        return cls(path, name, kind, str(detail.get("state", "")), detail.get("facts", {}), str(detail.get("note", "")), (), "", found=True)
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Node:

@@ -200,6 +200,7 @@ def subscribe(hook: Hook, *, only: Any = None, thread: bool = False) -> Subscrip
 
     Raises:
         TypeError: *hook* is async or can't be called, or *only* names something that isn't a class of records.
+        ValueError: *only* names nothing.
 
     """
     called: Any = hook
@@ -225,6 +226,11 @@ def _chosen(only: Any) -> list[Channel]:
     from . import _records
 
     kinds: list[Any] = [*only] if isinstance(only, Iterable) and not isinstance(only, str) else [only]
+    if not kinds:
+        raise ValueError(
+            f"only: expected at least one class of records, got {only!r}, with which it hears nothing. Leave it out to hear all."
+        )
+
     for kind in kinds:
         name = getattr(kind, "__name__", None)
         if name not in CHANNELS or kind is not getattr(_records, name):

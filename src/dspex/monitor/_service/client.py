@@ -76,7 +76,7 @@ class MonitoredService:
             MonitorUnreachable: the service isn't there any more.
 
         """
-        detail: dict[str, Any] = (await self._ask({"want": "inspect", "name": name}))["detail"]
+        detail: dict[str, Any] = (await self._ask({"want": "inspect", "name": encodable(name)}))["detail"]
         return detail
 
     def watch(self, *, every: float = 1.0, selected: str | None = None) -> ServiceWatch:

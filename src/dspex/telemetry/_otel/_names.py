@@ -100,7 +100,12 @@ ATTRIBUTES: Final = (
     Attribute(CHILD_PATH, "string", "The ids from the root supervisor down to the child: `app/ingest/chat`"),
     Attribute(CHILD_STATE, "string", "The state that the restart ended in: `running`, `parked`, `stopped` or `gone`"),
     Attribute(CONTEXT, "string", "The id of the context"),
-    Attribute(ERROR_TYPE, "string", "The class of the error, if there was one: `TimeoutError`, `dspex.WorkerDied`"),
+    Attribute(
+        ERROR_TYPE,
+        "string",
+        "The class of the error, if there was one: `TimeoutError`, `dspex.WorkerDied`; "
+        "the word `timeout` for a call whose caller's deadline passed",
+    ),
     Attribute(EXCEPTION_MESSAGE, "string", "What the error says, cut to 1,024 characters; sensitive values are masked"),
     Attribute(EXCEPTION_TYPE, "string", "As `error.type`"),
     Attribute(INPUT_TOKENS, "int", "Tokens that the language models read during the call"),
