@@ -317,7 +317,7 @@ class NameNotFound(DspexError, KeyError):
 
     def __init__(self, name: str, *, known: Iterable[str] = (), starting: bool = False) -> None:
         why = "Who is to have that name is still starting." if starting else f"Named: {_listed(known)}."
-        super().__init__(f"No context is named {name!r} here. {why}", name=name, starting=starting)
+        super().__init__(f"No context is named {name!r} in this thread's event loop. {why}", name=name, starting=starting)
         self.name = name
         self.starting = starting
 

@@ -11,7 +11,7 @@ import pytest
 from context.fragile import COUNT, Fragile, Gone, Slow
 from rich.console import Console
 
-from dspex import Context, ContextClosed, ContextCrashed, NameNotFound, monitor
+from dspex import Context, ContextClosed, ContextCrashed, NameNotFound, monitor, telemetry
 from dspex.monitor import BenchmarkReport, OperationCost
 
 REPORT = BenchmarkReport(
@@ -90,6 +90,16 @@ async def test_each_operation_is_measured_and_nothing_is_left(backend, queued):
     assert [each.queued for each in report.operations] == [queued] * len(OPERATIONS)
     assert all(each.seconds > 0 and each.ratio > 0 for each in report.operations)
     assert (report.id, report.name, report.kind) == (ctx.id, "chat", ctx.backend.kind)
+
+
+@pytest.mark.parametrize("backend", ["local", Slow])
+async def test_no_operation_of_its_own_fails(backend):
+    failed = []
+    async with Context(backend=backend, variables=[COUNT]) as ctx:
+        with telemetry.subscribe(failed.append, only=telemetry.OperationFailed):
+            await monitor.benchmark_operations(ctx, seconds=0)
+
+    assert failed == []
 
 
 async def test_others_run_meanwhile():

@@ -14,6 +14,7 @@ import pytest
 from monitor.lookers import at, folder, paths
 
 from dspex.__main__ import main
+from dspex.monitor._service import sheet as drawn_sheet
 
 SERVICE = Path(__file__).with_name("watched_service.py")
 ROOT = SERVICE.parent.parent.parent
@@ -173,3 +174,16 @@ def test_whoever_reads_may_leave(service):
         run = subprocess.run(command, stdout=nobody_reads, stderr=subprocess.PIPE, text=True, env=environment)
 
     assert (run.returncode, run.stderr) == (1, "")
+
+
+def test_what_is_measured_is_shown_with_its_unit():
+    sheet = drawn_sheet.of(
+        {"path": "a", "rss": 3 * 2**19, "seconds": 5.0, "last_switch": {"seconds": 0.25, "bytes": 3}, "served": 7, "exact": {"rss": None}}
+    )
+    assert dict(sheet.facts) == {
+        "rss": "1.5 MiB",
+        "seconds": "5 s",
+        "last switch seconds": "0.25 s",
+        "last switch bytes": "3",
+        "served": "7",
+    }

@@ -42,7 +42,7 @@ class TestAttachHandlers:
         ((level, message),) = log()
         assert level == ("WARNING" if ms > 50 else "INFO")
         told = re.fullmatch(
-            r"(?:Slow c|C)ontext backend switch: context (\S+), from (\w+) to (\w+), duration ([\d.,]+) ms, 1 variables, \d+ bytes", message
+            r"(?:Slow c|C)ontext backend switch: context (\S+), from (\w+) to (\w+), duration ([\d.,]+) ms, 1 variable, \d+ bytes", message
         )
         assert told.groups()[:3] == (ctx.id, "LocalState", "BridgedState")
         assert float(told[4].replace(",", "")) == pytest.approx(ms, rel=0.01, abs=0.5)

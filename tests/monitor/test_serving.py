@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -18,10 +19,13 @@ from context.fragile import Slow
 from monitor.lookers import at, folder, paths, raw, stale, there, until, written
 
 from dspex import Bridge, ChildSpec, Context, Contexts, DynamicSupervisor, MonitorUnreachable, Supervisor, Var, monitor, telemetry
-from dspex.monitor._service import answering as _answering, serving as _serving
+from dspex._top._snapshot import Node
+from dspex.monitor._service import answering as _answering, serving as _serving, snapshots as _snapshots, turns as _turns
 from dspex.monitor._service.events import Ring
 from dspex.monitor._service.lines import MAX_REQUEST
 from dspex.monitor._service.serving import CLIENTS
+from dspex.monitor._service.turns import Turns
+from dspex.monitor._watchdog.owners import STUCK
 from dspex.telemetry._hooks import CHANNELS
 
 X = Var("x", float, 0.5)
@@ -689,6 +693,98 @@ async def test_what_an_owner_is_in_is_told(anyio_backend, path):
             backend.go_on()
 
 
+async def refreshed(service, condition):
+    """The tree, once it is as it should be."""
+    with anyio.fail_after(10):
+        while not condition(told := (await service.tree())["tree"]):
+            pass
+
+        return told
+
+
+async def test_a_context_that_a_watchdog_found_stuck_is_in_trouble_until_it_gets_on(anyio_backend, path):
+    backend, told = Slow(), threading.Event()
+    with telemetry.subscribe(lambda record: told.set(), only=telemetry.OwnerStuck), monitor.watchdog(owner=0.02, loop=None):
+        async with monitor.serve(path), monitor.connect(path) as service, Context(name="slow", backend=backend, variables=[X]) as ctx:
+            backend.hold()
+            async with anyio.create_task_group() as group:
+                group.start_soon(ctx.variables.get, X)
+                assert await anyio.to_thread.run_sync(told.wait, 30)
+                node = at((await service.tree())["tree"], "slow")
+                assert node["state"] == "stuck"
+                assert re.fullmatch(r"in 'get' for [\d.]+ s", node["note"])
+                assert Node.of(node).is_in_trouble
+                looked_at = await service.inspect("slow")
+                assert (looked_at["state"], looked_at["doing"]) == ("stuck", "get")
+                assert looked_at["note"].startswith("in 'get' for ")
+                backend.go_on()
+
+            node = at(await refreshed(service, lambda tree: at(tree, "slow")["state"] != "stuck"), "slow")
+            await until(lambda: ctx._inside not in STUCK)
+
+    assert (node["state"], node["note"]) == ("running", "")
+
+
+async def test_what_a_watchdog_found_stuck_it_forgets_when_it_ends(anyio_backend):
+    backend, told = Slow(), threading.Event()
+    async with Context(backend=backend, variables=[X]) as ctx, anyio.create_task_group() as group:
+        backend.hold()
+        with telemetry.subscribe(lambda record: told.set(), only=telemetry.OwnerStuck), monitor.watchdog(owner=0.02, loop=None):
+            group.start_soon(ctx.variables.get, X)
+            assert await anyio.to_thread.run_sync(told.wait, 30)
+            assert ctx._inside in STUCK
+
+        assert ctx._inside not in STUCK
+        backend.go_on()
+
+
+async def test_without_a_watchdog_one_is_stuck_that_is_in_the_same_operation_as_before(anyio_backend):
+    turns, backend = Turns(), Slow()
+    async with Context(backend=backend, variables=[X]) as ctx, anyio.create_task_group() as group:
+        inside = ctx._inside
+
+        def notes(*times):
+            for now in times:
+                turns.begin(now)
+                turns.look_at(inside)
+                yield turns.note(inside)
+
+        assert list(notes(0.0, 100.0)) == ["", ""]
+        for since in (200.0, 300.0):
+            backend.hold()
+            taken = len(backend.taken)
+            group.start_soon(ctx.variables.get, X)
+            await until(lambda taken=taken: len(backend.taken) > taken)
+            assert list(notes(*(since + each for each in (0.0, 0.9, 1.5, 70.0)))) == ["", "", "in 'get' for 1.5 s", "in 'get' for 70 s"]
+            assert len(turns) == 1
+            backend.go_on()
+            await until(lambda: not inside.in_use)
+
+
+async def test_of_many_that_stand_alone_those_that_are_stuck_are_shown(anyio_backend, path, monkeypatch):
+    """Of those below something some may be left out: they are counted."""
+    monkeypatch.setattr(_turns, "LONG", 0.0)
+    monkeypatch.setattr(_snapshots, "_ROOTS", 2)
+    backends = [Slow() for _ in range(3)]
+    async with monitor.serve(path), monitor.connect(path) as service, anyio.create_task_group() as group:
+        contexts = [await Context.start() for _ in range(3)]
+        contexts += [await Context.start(backend=backend, variables=[X]) for backend in backends]
+        for backend, ctx in zip(backends, contexts[3:], strict=True):
+            backend.hold()
+            group.start_soon(ctx.variables.get, X)
+
+        await until(lambda: all(len(backend.taken) > 1 for backend in backends))
+        tree = await refreshed(service, lambda tree: tree["note"])
+        assert [node["state"] for node in tree["children"]] == ["stuck", "stuck"]
+        assert tree["others"] == {"running": 3, "stuck": 1}
+        assert tree["note"] == "1 more context is stuck"
+        for backend in backends:
+            backend.go_on()
+
+        for ctx in contexts:
+            await ctx.stop()
+
+
 # --- watching --------------------------------------------------------------------------------------------------------------------
 
 
@@ -759,7 +855,7 @@ async def test_events_are_told_once_with_those_from_before(anyio_backend, path, 
             events = [(event["kind"], event["path"], event["level"]) for event in before]
             assert ("ContextChanged", "a", "info") in events
             assert ("BackendSwitched", "a", "info") in events
-            assert any(event["text"].startswith("a moved from LocalState to BridgedState: 1 variables") for event in before)
+            assert any(event["text"].startswith("a moved from LocalState to BridgedState: 1 variable,") for event in before)
             after = [event for event in (await anext(snapshots))["events"] if event in before]
             assert after == []
 

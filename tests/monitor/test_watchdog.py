@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import anyio
 import pytest
+from anyio.lowlevel import current_token
 from context.fragile import COUNT, Fragile, Slow
 
 from dspex import Context, monitor, telemetry
@@ -127,6 +128,47 @@ def test_a_loop_of_another_thread_is_watched_once_a_context_opens_there():
         thread.join()
 
     assert [record.thread for record in records] == ["another thread"]
+
+
+def test_a_loop_of_another_thread_is_watched_on_which_a_context_lives_already():
+    idle, watched = threading.Event(), threading.Event()
+
+    async def hold():
+        async with Context():
+            idle.set()
+            hold_the_loop(watched)
+            hold_the_loop(told)
+
+    thread = threading.Thread(target=anyio.run, args=(hold,), name="another thread")
+    with hearing(LoopHeld, "hold_the_loop") as (told, records):
+        thread.start()
+        assert idle.wait(30)
+        with monitor.watchdog(owner=None, loop=0.02):
+            watched.set()
+            thread.join()
+
+    assert [record.thread for record in records] == ["another thread"]
+
+
+def test_the_loop_of_a_callback_is_watched():
+    """A line without ``await`` at the prompt of ``python -m asyncio`` runs in one."""
+
+    def hold():
+        try:
+            with monitor.watchdog(owner=None, loop=0.02):
+                hold_the_loop(told)
+        finally:
+            called.set()
+
+    async def call():
+        asyncio.get_running_loop().call_soon(hold)
+        await called.wait()
+
+    called = asyncio.Event()
+    with hearing(LoopHeld, "hold_the_loop") as (told, records):
+        asyncio.run(call())
+
+    assert len(records) == 1
 
 
 async def test_what_is_told_to_nobody_is_logged_all_the_same(ear):
@@ -319,13 +361,15 @@ def test_a_loop_that_is_stopped_and_run_again():
 def test_loops_that_have_ended_are_forgotten():
     async def open_one():
         async with Context():
-            assert len(dog._pulses) == 1
+            opened.append(current_token().native_token)
+            assert opened[-1] in dog._pulses
 
+    opened = []
     dog = monitor.watchdog(loop=0.002)
     with dog:
         for backend in ("asyncio", "trio"):
             anyio.run(open_one, backend=backend)
-            while dog._pulses:
+            while opened[-1] in dog._pulses:
                 threading.Event().wait(0.001)
 
 

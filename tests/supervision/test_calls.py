@@ -224,7 +224,7 @@ async def test_asking_by_a_name_that_nobody_has_says_so_and_who_there_is() -> No
         with pytest.raises(NameNotFound) as caught:
             whereis("nobody")
 
-        assert str(caught.value) == "No context is named 'nobody' here. Named: a, b."
+        assert str(caught.value) == "No context is named 'nobody' in this thread's event loop. Named: a, b."
 
 
 async def test_asking_for_a_program_that_is_not_there_harms_nobody() -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from _thread import get_ident
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from anyio.abc import TaskGroup
 from .._exceptions import BackendInitError, DspexError, SessionNotFound
 from ..abc import SyncStateBackend
 from ..state import bridged_over
+from ..supervision._hosting import settle
 from ._mailbox import Request
 from ._status import SERVING, Status
 
@@ -80,7 +80,7 @@ class Life:
     async def begin(self) -> None:
         """Enters: opens the backend, starts the owner, defines and registers what the context is to begin with."""
         entry = self._context.variables
-        entry.thread = get_ident()
+        entry.thread = settle()
         entry.on_crash = self._on_crash
         self._claim()
         await self._group.__aenter__()

@@ -162,7 +162,8 @@ class Bench:
         self._variables: Variables = context.variables
         self._seconds = seconds
         self._prefix = f"benchmark_{os.urandom(4).hex()}"
-        self._names: list[str] = []
+        # What there may be of it now, to be removed.
+        self._names: dict[str, None] = {}
         self._dict = {"x": 0.5}
         self.wrapped: list[float] = []
 
@@ -175,8 +176,9 @@ class Bench:
             await self._define(f"many_{number}", float, 0.5)
 
     async def _define(self, name: str, kind: Any, initial: Any, **constraints: Any) -> None:
-        self._names.append(f"{self._prefix}_{name}")
-        await self._variables.define(self._names[-1], kind, initial, **constraints)
+        full = f"{self._prefix}_{name}"
+        self._names[full] = None
+        await self._variables.define(full, kind, initial, **constraints)
 
     async def clear(self) -> None:
         """Removes it."""
@@ -208,11 +210,10 @@ class Bench:
 
     async def _come_and_go(self) -> None:
         name = f"{self._prefix}_new"
-        if name not in self._names:
-            self._names.append(name)
-
+        self._names[name] = None
         await self._variables.define(name, float, 0.5)
         await self._variables.delete(name)
+        del self._names[name]
 
     async def measure(self, name: str, operation: Operation) -> OperationCost:
         """What *operation* costs, in batches between which others may run, with a batch of dicts beside each."""

@@ -14,7 +14,7 @@ from attrs import fields, frozen
 
 from ..abc import Capabilities
 from ..supervision._drawing import safe as safe, width
-from ._sentences import milliseconds
+from ._sentences import counted, milliseconds
 from ._shown import one_line
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _facts(report: ContextReport) -> Iterator[tuple[str, str]]:
 
     yield "Switches", f"{info.switches}"
     if (last := info.last_switch) is not None:
-        yield "Last Switch", f"{milliseconds(last.seconds)}, {last.variables:,} variables, {last.bytes:,} bytes"
+        yield "Last Switch", f"{milliseconds(last.seconds)}, {counted(last.variables, 'variable')}, {last.bytes:,} bytes"
 
 
 def _counts(report: ContextReport) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 import anyio
 from anyio.lowlevel import current_token
 
+from ..supervision._hosting import running, settled
+
 
 class Loop:
     """
@@ -35,11 +37,21 @@ class Loop:
 
     @classmethod
     def here(cls) -> Loop | None:
-        """The one that runs this code; None where none does."""
+        """The one that runs this code, also in a callback of it, where there is no task; None where none does."""
         try:
             return cls(current_token().native_token, get_ident())
         except anyio.NoEventLoopError:
+            pass
+
+        try:
+            return cls(running(), get_ident())
+        except RuntimeError:
             return None
+
+    @classmethod
+    def known(cls) -> list[Loop]:
+        """Those that contexts began in, on whatever thread, as far as they are still there."""
+        return [cls(native, thread) for native, thread in settled()]
 
     @property
     def is_running(self) -> bool:

@@ -55,13 +55,13 @@ class Sentences:
         slow = self.slow_switch is not None and record.seconds > self.slow_switch
         self.log.log(
             logging.WARNING if slow else logging.INFO,
-            "%s: context %s, from %s to %s, duration %s, %s variables, %s bytes",
+            "%s: context %s, from %s to %s, duration %s, %s, %s bytes",
             "Slow context backend switch" if slow else "Context backend switch",
             _context(record),
             record.source,
             record.target,
             milliseconds(record.seconds),
-            f"{record.variables:,}",
+            counted(record.variables, "variable"),
             f"{record.bytes:,}",
             extra=_facts(record, "source", "target", "seconds", "variables", "bytes"),
         )
@@ -152,6 +152,11 @@ _WORDS: Final[dict[str, Callable[[Sentences, Any], None]]] = {
 def milliseconds(seconds: float) -> str:
     """As the log has it: ``"1,234 ms"``, ``"0.123 ms"``."""
     return f"{seconds * 1000:,.0f} ms" if seconds >= 0.1 else f"{seconds * 1000:.3g} ms"
+
+
+def counted(number: int, what: str) -> str:
+    """So many of *what*: ``"1 variable"``, ``"1,234 variables"``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _context(record: Any) -> str:

@@ -31,6 +31,7 @@ LOOKS = {
     "draining": "busy",
     "restarting": "busy",
     "overdue": "bad",
+    "stuck": "bad",
     "parked": "bad",
     "crashed": "bad",
     "expired": "over",

@@ -21,6 +21,7 @@ import sys
 from threading import get_ident
 from types import MethodType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.lowlevel
@@ -32,6 +33,9 @@ GRACE = 10.0
 
 # All host tasks, in the order of their start, each with its task: asyncio itself keeps only weak references to those.
 _held: dict[HostTask, Any] = {}
+
+# The event loop runs that a context began in, as long as somebody else keeps them, each with the id of its thread.
+_settled: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 
 def running() -> Any:
@@ -48,6 +52,22 @@ def running() -> Any:
         raise RuntimeError("no event loop is running here")
 
     return trio.lowlevel.current_trio_token()
+
+
+def settle() -> int:
+    """Takes note of the event loop run this code is in, for `settled`. Returns the id of its thread."""
+    loop, thread = running(), get_ident()
+    if _settled.get(loop) != thread:
+        _settled[loop] = thread
+
+    return thread
+
+
+def settled() -> list[tuple[Any, int]]:
+    """The event loop runs that somebody settled in, each with the id of its thread. From any thread."""
+    # Copied in one step of the interpreter: others settle meanwhile.
+    loops = [loop for reference in _settled.keyrefs() if (loop := reference()) is not None]
+    return [(loop, _settled[loop]) for loop in loops]
 
 
 if TYPE_CHECKING:

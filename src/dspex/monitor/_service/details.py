@@ -12,7 +12,7 @@ import attrs
 
 from ..._exceptions import in_short
 from ...bridge import Bridge
-from ...context import Context
+from ...context import Context, Status
 from ...context._family import Contexts
 from ...supervision import Branch, bounded
 from ...supervision._branch import branch as branch_of_child
@@ -28,6 +28,7 @@ from .._watchdog.owners import name_of, taken_of
 from .events import Ring
 from .snapshots import as_node
 from .spots import Spot
+from .turns import STATE, note_of
 
 VARIABLES: Final = 100
 """So many variables of a context are shown."""
@@ -72,7 +73,9 @@ def _context(spot: Spot, ring: Ring) -> dict[str, Any]:
     variables, more = _variables(context)
     programs = context.programs
     taken = taken_of(context._inside.variables.mailbox.ledger)
+    note = note_of(context._inside)
     return {
+        **({"state": STATE, "note": note} if note and context.status is Status.RUNNING else {}),
         "kind": "context",
         "id": one_line(context.id, _WORDS),
         "name": one_line(_known_as(spot), _WORDS),

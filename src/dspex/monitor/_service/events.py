@@ -19,6 +19,7 @@ from attrs import frozen
 from ... import telemetry
 from ..._exceptions import in_short
 from ...telemetry import Record, Subscription
+from .._sentences import counted
 from .._shown import one_line
 from .spots import escaped
 
@@ -136,7 +137,7 @@ def _because(error: BaseException | None) -> str:
 
 def _switched(record: telemetry.BackendSwitched) -> tuple[About, Level, str]:
     about, who = _of_context(record)
-    moved = f"{record.variables:,} variables, {record.bytes:,} bytes in {_seconds(record.seconds)}"
+    moved = f"{counted(record.variables, 'variable')}, {record.bytes:,} bytes in {_seconds(record.seconds)}"
     return about, "info", f"{who} moved from {record.source} to {record.target}: {moved}"
 
 

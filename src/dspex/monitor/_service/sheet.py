@@ -19,6 +19,9 @@ _LONGEST: Final = 200
 _HEADING: Final = ("path", "kind", "name", "state", "facts", "note")
 _COLOURS: Final = {"well": "green", "busy": "yellow", "bad": "bold red", "over": "dim"}
 
+# What facts are measured in, by the last word of their name, and how much of what is sent makes one of it.
+_UNITS: Final[dict[str, tuple[str, int]]] = {"rss": ("MiB", 2**20), "seconds": ("s", 1)}
+
 # Lists whose items have no names of their own.
 _COLUMNS: Final[dict[str, tuple[str, ...]]] = {"history": ("backend", "since"), "timeline": ("at", "child", "what")}
 
@@ -58,7 +61,9 @@ def of(detail: Mapping[str, Any]) -> Sheet:
     lists: dict[str, list[Any]] = {name: value for name, value in flat.items() if isinstance(value, list) and value}
     tables = tuple(_table(name, value) for name, value in lists.items())
     facts = tuple(
-        (_words(name), _cell(value)) for name, value in flat.items() if not isinstance(value, list) and not _is_nothing(name, value)
+        (_words(name), _measured(name, value))
+        for name, value in flat.items()
+        if not isinstance(value, list) and not _is_nothing(name, value)
     )
     texts = tuple(Table(_words(name), (), tuple((line,) for line in text.splitlines())) for name, text in flat.items() if _is_long(text))
     heading = (_cell(detail.get("path")), _cell(detail.get("kind")), _cell(detail.get("state")))
@@ -108,6 +113,15 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
 
     return one_line(f"{value:.6g}" if isinstance(value, float) else str(value), _LONGEST)
+
+
+def _measured(name: str, value: Any) -> str:
+    """A fact, with its unit where its name tells that it has one."""
+    unit, of_it = _UNITS.get(name.rpartition(" ")[2], ("", 1))
+    if not unit or isinstance(value, bool) or not isinstance(value, int | float):
+        return _cell(value)
+
+    return f"{_cell(value if of_it == 1 else f'{value / of_it:,.1f}')} {unit}"
 
 
 def _when(cell: Any) -> str:

@@ -8,7 +8,7 @@ built no more often than that it takes a tenth of the loop's time.
 from __future__ import annotations
 
 from collections import Counter
-from time import perf_counter, time
+from time import monotonic, perf_counter, time
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -18,9 +18,11 @@ from attrs import frozen
 from ...context import Context, Status
 from ...supervision import bounded, others_line
 from ...telemetry._live import BRIDGES, CONTEXTS, RESTARTS
+from .._sentences import counted
 from .lines import encodable
 from .slices import Slices
 from .spots import TOP, RootNames, Spot, escaped, roots, stands_alone
+from .turns import STATE, Turns
 
 if TYPE_CHECKING:
     from ...supervision import Branch
@@ -32,6 +34,8 @@ _ROOTS: Final = 40
 _BRANCHES: Final = 1200
 _MOST: Final = 200
 _FEW: Final = 8
+
+_RUNNING: Final = Status.RUNNING.value
 
 # How many contexts are counted between two looks at the clock.
 _STRIDE: Final = 256
@@ -86,6 +90,7 @@ class Snapshots:
         self._turn = anyio.Lock()
         self._last: Shared | None = None
         self._switched_before = 0
+        self._turns = Turns()
         self.names: RootNames = RootNames()
         self.longest: float = 0.0
 
@@ -112,7 +117,7 @@ class Snapshots:
         alone = await self._contexts(totals, slices)
         totals["restarts"] = RESTARTS.children + RESTARTS.workers
         totals["switches"] = self._switched_before + self._ring.switches
-        forest = Forest(self._title)
+        forest = Forest(self._title, self._turns)
         await self._plant(forest, alone, slices)
         encoded = msgspec.Raw(msgspec.json.encode(forest.tree))
         slices.stop()
@@ -138,12 +143,16 @@ class Snapshots:
         await slices.pause()
         (direct, queued), living = CONTEXTS.moment()
         await slices.breathe()
-        alone = Alone()
+        alone = Alone(self._turns)
+        self._turns.begin(monotonic())
         for start in range(0, len(living), _STRIDE):
             for inside in living[start : start + _STRIDE]:
                 straight, through = inside.counts()
                 direct += straight
                 queued += through
+                if inside.variables.mailbox.ledger:
+                    self._turns.look_at(inside)
+
                 if stands_alone(inside):
                     alone.add(inside)
 
@@ -167,21 +176,23 @@ class Snapshots:
         left.update("" for _ in others[_ROOTS:])
         forest.tree["others"] = {state: count for state, count in left.items() if count}
         forest.tree["more"] = _more(forest.tree["others"])
+        forest.tell_stuck()
 
 
 class Alone:
     """The contexts that stand alone: the first ones, before them those that aren't simply running, and how many are in which state."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
         self._running: list[Any] = []
         self._others: list[Any] = []
         self._states: Counter[str] = Counter()
 
     def add(self, inside: Any) -> None:
         """One more."""
-        status = inside.status
-        self._states[status.value] += 1
-        few = self._running if status is Status.RUNNING else self._others
+        state = self._state(inside)
+        self._states[state] += 1
+        few = self._running if state == _RUNNING else self._others
         if len(few) < _ROOTS:
             few.append(inside)
 
@@ -192,8 +203,12 @@ class Alone:
     def left(self) -> dict[str, int]:
         """How many others are in each state."""
         left = Counter(self._states)
-        left.subtract(inside.status.value for inside in self._chosen())
+        left.subtract(map(self._state, self._chosen()))
         return {state: count for state, count in left.items() if count > 0}
+
+    def _state(self, inside: Any) -> str:
+        state: str = inside.status.value
+        return STATE if state == _RUNNING and self._turns.note(inside) else state
 
     def _chosen(self) -> list[Any]:
         return [*self._others, *self._running][:_ROOTS]
@@ -213,7 +228,9 @@ class Forest:
 
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, turns: Turns) -> None:
+        self._turns = turns
+        self._stuck = 0
         self.tree: dict[str, Any] = _node(TOP, title, "process", "running")
         self.nodes: dict[str, dict[str, Any]] = {TOP: self.tree}
         self.paths: dict[About, str] = {}
@@ -244,8 +261,24 @@ class Forest:
         if isinstance(thing, Context):
             node["operations"] = thing.variables.operations
             self.paths["context", thing.id] = path
+            self._note_stuck(node, self._turns.note(thing._inside))
         elif node["kind"] == "pool" and spot.above is not None:
             self.paths["bridge", f"{escaped(spot.above.thing.name)}/{escaped(thing.name)}"] = path
+
+    def _note_stuck(self, node: dict[str, Any], note: str) -> None:
+        if not note:
+            return
+
+        self._stuck += 1
+        node["note"] = _words(note)
+        if node["state"] == _RUNNING:
+            node["state"] = STATE
+
+    def tell_stuck(self) -> None:
+        """Says of how many that are stuck there is no node."""
+        hidden = len(self._turns) - self._stuck
+        if hidden > 0:
+            self.tree["note"] = f"{counted(hidden, 'more context')} {'is' if hidden == 1 else 'are'} stuck"
 
 
 def as_node(branch: Branch, path: str) -> dict[str, Any]:

@@ -25,6 +25,9 @@ PORTION: Final = 500
 
 _ledger_of = attrgetter("variables.mailbox.ledger")
 
+# Those that a watchdog has told of, until they get on or it ends: a snapshot shows them.
+STUCK: dict[Any, Turn] = {}
+
 # What the owner is asked to run, as its user knows it.
 _ASKED = {"_switch": "switch", "walk": "list", "_first": "list", "_nothing": "stop"}
 
@@ -79,6 +82,14 @@ class Owners:
             if not turn.told:
                 turn.since += seconds
 
+    def close(self) -> None:
+        """Looks no longer: of what it told of, nobody would say that it has ended."""
+        for inside, turn in self._turns.items():
+            if STUCK.get(inside) is turn:
+                del STUCK[inside]
+
+        self._turns.clear()
+
     def _look_at(self, inside: Any, taken: Request | None, now: float) -> None:
         turn, number = self._turns.get(inside), inside.variables.queued
         if taken is not None and turn is not None and turn.number == number:
@@ -99,6 +110,7 @@ class Owners:
             return
 
         turn.told = True
+        STUCK[inside] = turn
         if OWNER_STUCK.heard:
             from ...telemetry import OwnerStuck
 
@@ -119,6 +131,7 @@ class Owners:
         if not turn.told:
             return
 
+        STUCK.pop(inside, None)
         self._log.info(
             "The owner of context %s is out of %r, after %s",
             label_of(inside.id, inside.name),

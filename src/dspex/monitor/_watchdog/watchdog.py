@@ -38,8 +38,8 @@ class Watchdog:
         with monitor.Watchdog(owner=1.0, loop=0.25):
             ...
 
-    It looks at the owners of all contexts, and at the loop that it was started on and each that a context or a supervisor's child
-    changes its state on from then on. A synchronous backend works on the loop's own thread: one that doesn't return holds the loop.
+    It looks at the owners of all contexts, at the loop that it was started on, at those that contexts live on, and at each that a context or a
+    supervisor's child changes its state on from then on. A synchronous backend works on the loop's own thread: one that doesn't return holds the loop.
 
     It looks four times within a bound, from a thread of its own, and adds nothing to any operation. A process that was stopped as a whole isn't
     held.
@@ -88,6 +88,9 @@ class Watchdog:
         self._stopped = threading.Event()
         self._subscription = subscribe(self._meet, only=(ContextChanged, ChildChanged))
         self._meet()
+        for loop in Loop.known():
+            self._adopt(loop)
+
         self._thread = threading.Thread(target=self._work, args=(self._stopped,), name="dspex watchdog", daemon=True)
         self._thread.start()
 
@@ -114,10 +117,12 @@ class Watchdog:
 
     def _meet(self, record: object = None) -> None:
         """Looks after the loop that runs this, from now on."""
-        here = Loop.here() if self.loop is not None else None
-        if here is not None and here.native not in self._pulses:
-            assert self.loop is not None
-            self._pulses[here.native] = Heartbeat(here, self.loop, self._log)
+        if self.loop is not None:
+            self._adopt(Loop.here())
+
+    def _adopt(self, loop: Loop | None) -> None:
+        if loop is not None and self.loop is not None and loop.native not in self._pulses:
+            self._pulses[loop.native] = Heartbeat(loop, self.loop, self._log)
 
     # --- its thread --------------------------------------------------------------------------------------------------------------
 
@@ -127,6 +132,9 @@ class Watchdog:
         pause = usual
         while not self._rest(stopped, pause, owners):
             pause = usual if self._look(owners) else min(usual, PACE)
+
+        if owners is not None:
+            owners.close()
 
     def _look(self, owners: Owners | None) -> bool:
         """Whether it has seen all there is to see."""
