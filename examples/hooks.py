@@ -38,7 +38,7 @@ async def fetch(*, task_status: TaskStatus[None]) -> None:
 
 def tell_switch(record: telemetry.BackendSwitched) -> None:
     """A context moved its state."""
-    print(f"{record.context_name} switched from {record.source} to {record.target}, with {record.variables} variables")
+    print(f"{record.context_name} switched from {record.source} to {record.target}, variables: {record.variables}")
 
 
 def tell_death(record: telemetry.WorkerEnded) -> None:

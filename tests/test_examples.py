@@ -122,7 +122,7 @@ Programs: 1
 ********
 """,
     "hooks": """\
-library switched from LocalState to BridgedState, with 1 variables
+library switched from LocalState to BridgedState, variables: 1
 app/fetch is restarting: ConnectionError
 app/fetch is in life 2
 app/fetch is parked: ConnectionError
