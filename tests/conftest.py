@@ -100,6 +100,12 @@ async def no_task_left(anyio_backend: Any) -> AsyncIterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def nobody_lives_yet() -> None:
+    """What a test without a loop of its own has left behind, as those that give up a loop in the middle do, is said to live no longer."""
+    leaks.forget_former_lives()
+
+
+@pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """No child process, no open file, and for an async test no task after it. First of all fixtures, so it looks when others are gone."""
     if "anyio_backend" in request.fixturenames:

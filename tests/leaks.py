@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio.lowlevel
 import trio
@@ -56,10 +57,19 @@ async def leaving_no_task() -> AsyncIterator[None]:
     assert not undead, f"the test left {len(undead)} things that are said to live: {undead}"
 
 
+LIVING: tuple[_live.Living[Any], ...] = (_live.CONTEXTS, _live.BRIDGES, _live.FAMILIES, _live.ROOTS)
+
+
 def living() -> dict[int, str]:
     """Every context, bridge, family and supervisor that this process is told to have, by identity, in words."""
-    all_of_them = (_live.CONTEXTS, _live.BRIDGES, _live.FAMILIES, _live.ROOTS)
-    return {id(thing): repr(getattr(thing, "handle", thing)) for living in all_of_them for thing in living}
+    return {id(thing): repr(getattr(thing, "handle", thing)) for living in LIVING for thing in living}
+
+
+def forget_former_lives() -> None:
+    """Those whose loop was given up before they could end."""
+    for living in LIVING:
+        for thing in living:
+            living.leave(thing)
 
 
 def children() -> dict[int, str]:

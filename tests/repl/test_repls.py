@@ -174,7 +174,8 @@ def test_ctrl_c_ends_the_line_that_runs_and_at_the_prompt_the_one_being_typed(lo
 
     # A program in a worker ends with the line that waits for it, and the next one is served.
     repl.ask("slow = await ctx.register_program('slow', isolated(lambda s: __import__('time').sleep(s)))")
-    assert interrupt("await slow(s=60)\n", "60)\n").endswith("\nKeyboardInterrupt")
+    repl.define("async def calls():", "    print('calls'); await slow(s=60)")
+    assert interrupt("await calls()\n", "\ncalls\n").endswith("\nKeyboardInterrupt")
     assert repl.ask("await slow(s=0)") == ""
     assert repl.ask("ctx.status.value") == "'running'"
     assert repl.leave() == "\n"

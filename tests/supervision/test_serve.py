@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import anyio
 import pytest
@@ -86,6 +86,15 @@ def test_a_start_that_fails_raises_and_the_process_fails(play: Callable[..., alo
     assert story.last_words.splitlines()[-1].endswith("StartFailed: The child 'app/b' failed to start: OSError: no disk")
 
 
+@pytest.fixture(params=["python's", "ignored"])
+def interrupts(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A process in the background of a shell without job control begins with SIGINT ignored."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler if request.param == "python's" else signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.usefixtures("interrupts")
 async def test_afterwards_signals_do_again_what_they_did_before(cast: Cast) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     async with anyio.create_task_group() as group:

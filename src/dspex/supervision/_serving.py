@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Unpack
 
 import anyio
@@ -30,7 +31,7 @@ async def serve(children: Iterable[ChildSpec], **options: Unpack[SupervisorOptio
         RestartLimitReached: the supervisor gave up.
 
     """
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with _as_before(), anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         served = _Served(children, **options)
         served.signals = signals
         try:
@@ -39,6 +40,17 @@ async def serve(children: Iterable[ChildSpec], **options: Unpack[SupervisorOptio
         except StartFailed:
             if served.ended_by != "stop":
                 raise
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """Afterwards SIGINT does what it did before the block: asyncio gives Python's own answer to it back, whatever there was."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is not before and before is not None:
+            signal.signal(signal.SIGINT, before)
 
 
 class _Served(Supervisor):
