@@ -149,18 +149,22 @@ async def test_no_worker_is_started_any_more_once_the_pool_closes(tmp_path):
 
 
 async def test_a_pool_that_closes_has_nothing_to_report_of_workers_that_it_ended(caplog):
+    killed = []
     for drain in (0.0, 30.0):
         async with a_bridge(drain=drain, workers=2) as bridge:
             pool = bridge.pool()
             await news_until(pool, lambda pool=pool: pool.ready)
-            os.kill(pool.statistics().workers[0].pid, signal.SIGSTOP)
-            os.kill(pool.statistics().workers[1].pid, signal.SIGKILL)
+            stopped, other = pool.statistics().workers
+            os.kill(stopped.pid, signal.SIGSTOP)
+            os.kill(other.pid, signal.SIGKILL)
+            killed.append(other.pid)
 
         async with a_bridge(drain=drain) as bridge:
             # Its worker is just starting.
             await until(lambda bridge=bridge: bridge.pool().statistics().workers)
 
-    assert caplog.records == []
+    # Of those that somebody else has killed it may have heard before it began to close.
+    assert [record.getMessage() for record in caplog.records if record.dspex_worker_pid not in killed] == []
 
 
 async def test_what_runs_a_worker_may_fail_and_only_that_worker_is_lost(monkeypatch, caplog):
