@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Generator, Iterable
 from contextlib import contextmanager
 from typing import Unpack
 
@@ -43,7 +43,7 @@ async def serve(children: Iterable[ChildSpec], **options: Unpack[SupervisorOptio
 
 
 @contextmanager
-def _as_before() -> Iterator[None]:
+def _as_before() -> Generator[None, None, None]:
     """Afterwards SIGINT does what it did before the block: asyncio gives Python's own answer to it back, whatever there was."""
     before = signal.getsignal(signal.SIGINT)
     try:
