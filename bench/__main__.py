@@ -39,6 +39,7 @@ THEMES: list[tuple[str, Theme, str]] = [
     ("restart", supervision.restart("asyncio"), "asyncio"),
     ("restart on trio", supervision.restart("trio"), "trio"),
     ("dynamic children", supervision.children, "asyncio"),
+    ("bounded tree", supervision.drawing, "asyncio"),
     ("family", supervision.family, "asyncio"),
     ("idle", contexts.idle, "asyncio"),
     ("importing", contexts.importing, "asyncio"),

@@ -17,6 +17,7 @@ from attrs import frozen
 
 from bench.measure import UNITS, Options, Row, Sample, in_turns
 from dspex import ChildSpec, Context, ContextCrashed, Contexts, DynamicSupervisor, LocalState, Supervisor, Var
+from dspex.supervision import bounded
 
 log = logging.getLogger("dspex.supervision")
 
@@ -296,6 +297,22 @@ async def very_many(what: str, ours: Side, theirs: tuple[str, Side], options: Op
 async def children(options: Options) -> list[Row]:
     """Children of a dynamic supervisor."""
     return await very_many("dynamic children", CHILDREN, ("tasks of a task group", TASKS), options, rounds=ROUNDS)
+
+
+async def drawing(options: Options) -> list[Row]:
+    """A bounded tree of very many children, as a monitor draws it: the loop is held that long."""
+    found: list[float] = []
+    async with DynamicSupervisor() as supervisor:
+        for number in range(options.count(MANY)):
+            await supervisor.start_child(ChildSpec(f"c{number}", anyio.sleep_forever))
+
+        gc.collect()
+        for _ in range(options.rounds):
+            began = perf_counter()
+            bounded(supervisor, 200)
+            found.append((perf_counter() - began) * UNITS["ms"])
+
+    return [Row(f"200 drawn of {options.count(MANY):,} children", "ms", 5.0, found, unit="ms")]
 
 
 async def family(options: Options) -> list[Row]:
