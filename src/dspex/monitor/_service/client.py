@@ -101,17 +101,10 @@ class MonitoredService:
         return ServiceWatch(self.path, checked("every", every), selected)
 
     async def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] | None = None
         async with _Connection(self.path) as connection:
             await connection.send(request)
-            with anyio.move_on_after(_PATIENCE_FOR_ANSWER) as patience:
-                answer = await connection.next()
-
-        if patience.cancelled_caught:
-            raise MonitorUnreachable(self.path, problem=f"it hasn't answered for {_PATIENCE_FOR_ANSWER:g} seconds")
-
-        if answer is None:
-            raise MonitorUnreachable(self.path, problem="it hung up before it had answered")
+            silent = f"it hasn't answered for {_PATIENCE_FOR_ANSWER:g} seconds"
+            answer = await connection.next_within(_PATIENCE_FOR_ANSWER, silent=silent, gone="it hung up before it had answered")
 
         if "error" in answer:
             raise LookupError(str(answer["error"]))
@@ -235,16 +228,7 @@ class _Connection:
             raise
 
     async def _greeted(self) -> dict[str, Any]:
-        hello: dict[str, Any] | None = None
-        with anyio.move_on_after(_PATIENCE) as patience:
-            hello = await self.next()
-
-        if patience.cancelled_caught:
-            raise MonitorUnreachable(self.path, problem=f"it said nothing for {_PATIENCE:g} seconds")
-
-        if hello is None:
-            raise MonitorUnreachable(self.path, problem="it hung up without a word")
-
+        hello = await self.next_within(_PATIENCE, silent=f"it said nothing for {_PATIENCE:g} seconds", gone="it hung up without a word")
         if "error" in hello:
             raise MonitorUnreachable(self.path, problem=str(hello["error"]).removesuffix("."))
 
@@ -271,6 +255,17 @@ class _Connection:
             return None if line is None else msgspec.json.decode(line, type=dict[str, Any])
         except (BadLine, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise MonitorUnreachable(self.path, problem="what answers there is no monitor of dspex") from error
+
+    async def next_within(self, seconds: float, *, silent: str, gone: str) -> dict[str, Any]:
+        """The next line. Raises `MonitorUnreachable`, in these words, when it doesn't come in time and when the service has hung up."""
+        line: dict[str, Any] | None = None
+        with anyio.move_on_after(seconds) as patience:
+            line = await self.next()
+
+        if patience.cancelled_caught or line is None:
+            raise MonitorUnreachable(self.path, problem=silent if patience.cancelled_caught else gone)
+
+        return line
 
 
 def _why(path: str, error: Exception) -> str:
